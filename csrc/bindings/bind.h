@@ -1,0 +1,12 @@
+// The parts that the module is made of, in the order in which they must be bound.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace rts {
+
+void BindErrors(pybind11::module_& m);
+void BindParams(pybind11::module_& m);
+void BindForest(pybind11::module_& m);
+
+}  // namespace rts

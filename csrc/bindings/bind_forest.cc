@@ -1,0 +1,188 @@
+// Forest: convert with the GIL held, then release it around pure C++.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "bindings/bind.h"
+#include "bindings/numpy_view.h"
+#include "core/forest.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+
+namespace rts {
+namespace {
+
+// Scalars come as 64-bit numbers, so that -1 or 2**40 is an unknown id and not a type error.
+TreeId ToTreeId(std::int64_t tree) {
+  if (tree < 0 || tree > 0x7FFFFFFF) {
+    throw Error(Fault::kUnknownTree, "tree " + std::to_string(tree) +
+                                         " is not in this forest: ids are in [0, 2**31)");
+  }
+  return static_cast<TreeId>(tree);
+}
+
+NodeId ToNodeId(std::int64_t node) {
+  if (node < 0 || node >= kNoNode) {
+    throw Error(Fault::kUnknownNode,
+                "node " + std::to_string(node) + ": ids are in [0, 2**32 - 1)");
+  }
+  return static_cast<NodeId>(node);
+}
+
+template <typename T>
+py::array_t<T> ToArray(const std::vector<T>& values) {
+  auto [array, out] = NewArray<T>(values.size());
+  std::copy(values.begin(), values.end(), out.begin());
+  return array;
+}
+
+template <typename T, typename F>
+py::array_t<T> Column(const std::vector<Node>& nodes, F field) {
+  auto [array, out] = NewArray<T>(nodes.size());
+  std::transform(nodes.begin(), nodes.end(), out.begin(), field);
+  return array;
+}
+
+py::array_t<NodeId> Select(Forest& forest, const py::object& trees) {
+  const auto tree_span = AsSpan<TreeId>(trees, "trees");
+  auto [leaves, out] = NewArray<NodeId>(tree_span.size());
+  {
+    const py::gil_scoped_release nogil;
+    forest.Select(tree_span, out);
+  }
+  return leaves;
+}
+
+py::array_t<NodeId> Expand(Forest& forest, const py::object& trees, const py::object& nodes,
+                           const py::object& counts, const py::object& priors,
+                           const py::object& terminal, const py::object& rewards) {
+  const auto tree_span = AsSpan<TreeId>(trees, "trees");
+  const auto node_span = AsSpan<NodeId>(nodes, "nodes");
+  const auto count_span = AsSpan<std::int32_t>(counts, "counts");
+  const auto prior_span = AsOptionalSpan<float>(priors, "priors");
+  const auto flags = AsOptionalSpan<bool>(terminal, "terminal");
+  const std::span<const std::uint8_t> terminal_span(
+      reinterpret_cast<const std::uint8_t*>(flags.data()), flags.size());
+  const auto reward_span = AsOptionalSpan<float>(rewards, "rewards");
+  auto [first, out] = NewArray<NodeId>(tree_span.size());
+  {
+    const py::gil_scoped_release nogil;
+    forest.Expand(tree_span, node_span, count_span, prior_span, terminal_span, reward_span, out);
+  }
+  return first;
+}
+
+void Backup(Forest& forest, const py::object& trees, const py::object& nodes,
+            const py::object& values, bool release) {
+  const auto tree_span = AsSpan<TreeId>(trees, "trees");
+  const auto node_span = AsSpan<NodeId>(nodes, "nodes");
+  const auto value_span = AsSpan<double>(values, "values");
+  const py::gil_scoped_release nogil;
+  forest.Backup(tree_span, node_span, value_span, release);
+}
+
+void Release(Forest& forest, const py::object& trees, const py::object& nodes) {
+  const auto tree_span = AsSpan<TreeId>(trees, "trees");
+  const auto node_span = AsSpan<NodeId>(nodes, "nodes");
+  const py::gil_scoped_release nogil;
+  forest.Release(tree_span, node_span);
+}
+
+py::dict Columns(Forest& forest, std::int64_t tree) {
+  const std::vector<Node> nodes = forest.Nodes(ToTreeId(tree));
+  py::dict columns;
+  columns["parent"] = Column<NodeId>(nodes, [](const Node& n) { return n.parent; });
+  columns["visit_count"] = Column<std::uint32_t>(nodes, [](const Node& n) { return n.visit_count; });
+  columns["value_sum"] = Column<double>(nodes, [](const Node& n) { return n.value_sum; });
+  columns["prior"] = Column<float>(nodes, [](const Node& n) { return n.prior; });
+  columns["edge_reward"] = Column<float>(nodes, [](const Node& n) { return n.edge_reward; });
+  columns["in_flight"] = Column<std::uint16_t>(nodes, [](const Node& n) { return n.in_flight; });
+  columns["terminal"] = Column<bool>(nodes, [](const Node& n) { return n.Has(Node::kTerminal); });
+  columns["expanded"] = Column<bool>(nodes, [](const Node& n) { return n.Has(Node::kExpanded); });
+  return columns;
+}
+
+template <typename F>
+auto WithoutGil(const F& f) {
+  const py::gil_scoped_release nogil;
+  return f();
+}
+
+}  // namespace
+
+void BindForest(py::module_& m) {
+  m.attr("NO_NODE") = py::int_(kNoNode);
+  m.attr("NODE_BYTES") = py::int_(sizeof(Node));
+  py::class_<Forest>(m, "Forest")
+      .def(py::init<const SearchParams&>(), "params"_a)
+      .def("create_trees",
+           [](Forest& f, std::int64_t count) {
+             return ToArray(WithoutGil([&] { return f.CreateTrees(count); }));
+           },
+           "count"_a, "Make trees; returns their ids, int32.")
+      .def("drop_trees",
+           [](Forest& f, const py::object& trees) {
+             const auto span = AsSpan<TreeId>(trees, "trees");
+             WithoutGil([&] { f.DropTrees(span); });
+           },
+           "trees"_a, "Forget trees; their memory goes to new ones.")
+      .def("select", &Select, "trees"_a, "Best open leaf of each tree, now in flight; uint32.")
+      .def("expand", &Expand, "trees"_a, "nodes"_a, "counts"_a, py::kw_only(),
+           "priors"_a = py::none(), "terminal"_a = py::none(), "rewards"_a = py::none(),
+           "Append children; returns the first child of each node, uint32.")
+      .def("backup", &Backup, "trees"_a, "nodes"_a, "values"_a, py::kw_only(),
+           "release"_a = false, "Back values up to the roots.")
+      .def("release", &Release, "trees"_a, "nodes"_a, "Take selected leaves out of flight.")
+      .def("reroot",
+           [](Forest& f, std::int64_t tree, std::int64_t node) {
+             const TreeId t = ToTreeId(tree);
+             const NodeId n = ToNodeId(node);
+             return ToArray(WithoutGil([&] { return f.Reroot(t, n); }));
+           },
+           "tree"_a, "node"_a, "Make node the root; returns the new id of each old node, uint32.")
+      .def("children",
+           [](Forest& f, std::int64_t tree, std::int64_t node) {
+             return ToArray(f.Children(ToTreeId(tree), ToNodeId(node)));
+           },
+           "tree"_a, "node"_a, "Ids of the children, ascending; uint32.")
+      .def("columns", &Columns, "tree"_a, "Copies of all node fields, by name.")
+      .def("num_nodes", [](Forest& f, std::int64_t tree) { return f.NumNodes(ToTreeId(tree)); },
+           "tree"_a, "Nodes of the tree, the root included.")
+      .def("has_open_leaf",
+           [](Forest& f, std::int64_t tree) { return f.HasOpenLeaf(ToTreeId(tree)); }, "tree"_a,
+           "Would select find a leaf now?")
+      .def("signature",
+           [](Forest& f, std::int64_t tree) {
+             const TreeId t = ToTreeId(tree);
+             return WithoutGil([&] { return f.Signature(t); });
+           },
+           "tree"_a, "64-bit hash of the tree.")
+      .def("check_invariants",
+           [](Forest& f, std::int64_t tree) {
+             const TreeId t = ToTreeId(tree);
+             WithoutGil([&] { f.CheckInvariants(t); });
+           },
+           "tree"_a, "Raise InvariantError if the tree contradicts itself.")
+      .def("to_bytes",
+           [](Forest& f, std::int64_t tree) {
+             const TreeId t = ToTreeId(tree);
+             const auto bytes = WithoutGil([&] { return f.ToBytes(t); });
+             return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+           },
+           "tree"_a, "The tree as bytes, with format version and checksum.")
+      .def("from_bytes",
+           [](Forest& f, const py::bytes& data) {
+             const std::string_view view(data);
+             const std::span<const std::byte> bytes(
+                 reinterpret_cast<const std::byte*>(view.data()), view.size());
+             return WithoutGil([&] { return f.FromBytes(bytes); });
+           },
+           "data"_a, "Add a tree from bytes; returns its id.")
+      .def_property_readonly("num_trees", &Forest::num_trees, "Trees not dropped.");
+}
+
+}  // namespace rts

@@ -1,0 +1,297 @@
+#include "core/forest.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <unordered_set>
+#include <utility>
+
+#include "core/bytes.h"
+#include "core/error.h"
+#include "core/signature.h"
+#include "support/exclusive.h"
+
+namespace rts {
+namespace {
+
+std::string Position(std::size_t i) { return " at position " + std::to_string(i); }
+
+void CheckLength(const char* name, std::size_t have, std::size_t want) {
+  if (have == want) return;
+  throw Error(Fault::kInvalidArgument, std::string(name) + " has " + std::to_string(have) +
+                                           " entries, expected " + std::to_string(want));
+}
+
+const SearchParams& Validated(const SearchParams& params) {
+  params.Validate();
+  return params;
+}
+
+}  // namespace
+
+Forest::Forest(const SearchParams& params) : params_(Validated(params)) {}
+
+Tree& Forest::At(TreeId tree) const {
+  if (tree < 0 || static_cast<std::size_t>(tree) >= trees_.size() ||
+      trees_[static_cast<std::size_t>(tree)] == nullptr) {
+    throw Error(Fault::kUnknownTree, "tree " + std::to_string(tree) +
+                                         " is not in this forest: it was never created or was "
+                                         "dropped");
+  }
+  return *trees_[static_cast<std::size_t>(tree)];
+}
+
+void Forest::CheckNodes(std::span<const TreeId> trees, std::span<const NodeId> nodes) const {
+  CheckLength("nodes", nodes.size(), trees.size());
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    const Tree& tree = At(trees[i]);
+    if (nodes[i] >= tree.size()) {
+      throw Error(Fault::kUnknownNode, "node " + std::to_string(nodes[i]) + Position(i) +
+                                           " is not in tree " + std::to_string(trees[i]) +
+                                           ", which has " + std::to_string(tree.size()) +
+                                           " nodes");
+    }
+  }
+}
+
+void Forest::TakeSelected(std::span<const TreeId> trees, std::span<const NodeId> nodes) {
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    if (At(trees[i]).TakeSelected(nodes[i])) continue;
+    for (std::size_t j = 0; j < i; ++j) At(trees[j]).GiveSelectedBack(nodes[j]);
+    throw Error(Fault::kTreeState, "node " + std::to_string(nodes[i]) + Position(i) +
+                                       " of tree " + std::to_string(trees[i]) +
+                                       " is not in flight: release each selected leaf once");
+  }
+}
+
+void Forest::CheckRoom(std::span<const TreeId> trees, std::span<const std::int32_t> counts) {
+  const auto forget = [&](std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) At(trees[i]).claimed = 0;
+  };
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    Tree& tree = At(trees[i]);
+    tree.claimed += static_cast<std::uint64_t>(counts[i]);
+    const std::uint64_t size = tree.size() + tree.claimed;
+    if (size > static_cast<std::uint64_t>(params_.max_nodes)) {
+      forget(i + 1);
+      throw Error(Fault::kArenaFull, "tree " + std::to_string(trees[i]) + " would grow to " +
+                                         std::to_string(size) + " nodes, max_nodes is " +
+                                         std::to_string(params_.max_nodes) +
+                                         ": create the forest with a larger max_nodes");
+    }
+  }
+  forget(trees.size());
+}
+
+std::unique_ptr<Tree> Forest::NewTree() {
+  if (pool_.empty()) {
+    return std::make_unique<Tree>(
+        TreeStorage(static_cast<std::size_t>(params_.max_nodes), params_.IsGlobal()), params_,
+        tables_);
+  }
+  TreeStorage storage = std::move(pool_.back());
+  pool_.pop_back();
+  return std::make_unique<Tree>(std::move(storage), params_, tables_);
+}
+
+std::vector<TreeId> Forest::CreateTrees(std::int64_t count) {
+  const ExclusiveUse use(busy_);
+  if (count < 0) {
+    throw Error(Fault::kInvalidArgument,
+                "count=" + std::to_string(count) + ": must not be negative");
+  }
+  if (count > std::numeric_limits<TreeId>::max() - static_cast<std::int64_t>(trees_.size())) {
+    throw Error(Fault::kInvalidArgument, "count=" + std::to_string(count) +
+                                             ": a forest has at most 2**31 - 1 trees");
+  }
+  std::vector<std::unique_ptr<Tree>> fresh;
+  fresh.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) fresh.push_back(NewTree());
+  std::vector<TreeId> ids;
+  ids.reserve(fresh.size());
+  trees_.reserve(trees_.size() + fresh.size());
+  for (auto& tree : fresh) {
+    ids.push_back(static_cast<TreeId>(trees_.size()));
+    trees_.push_back(std::move(tree));
+  }
+  num_trees_ += ids.size();
+  return ids;
+}
+
+void Forest::DropTrees(std::span<const TreeId> trees) {
+  const ExclusiveUse use(busy_);
+  std::unordered_set<TreeId> seen;
+  for (const TreeId tree : trees) {
+    At(tree);
+    if (!seen.insert(tree).second) {
+      throw Error(Fault::kUnknownTree, "tree " + std::to_string(tree) +
+                                           " is named twice: drop each tree once");
+    }
+  }
+  pool_.reserve(pool_.size() + trees.size());
+  for (const TreeId id : trees) {
+    std::unique_ptr<Tree>& tree = trees_[static_cast<std::size_t>(id)];
+    pool_.push_back(tree->TakeStorage());
+    tree.reset();
+  }
+  num_trees_ -= trees.size();
+}
+
+void Forest::Select(std::span<const TreeId> trees, std::span<NodeId> leaves) {
+  const ExclusiveUse use(busy_);
+  CheckLength("leaves", leaves.size(), trees.size());
+  for (const TreeId tree : trees) At(tree);
+  for (std::size_t i = 0; i < trees.size(); ++i) leaves[i] = At(trees[i]).Select();
+}
+
+void Forest::Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                    std::span<const std::int32_t> counts, std::span<const float> priors,
+                    std::span<const std::uint8_t> terminal, std::span<const float> rewards,
+                    std::span<NodeId> first_children) {
+  const ExclusiveUse use(busy_);
+  CheckNodes(trees, nodes);
+  CheckLength("counts", counts.size(), trees.size());
+  CheckLength("first_children", first_children.size(), trees.size());
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    if (counts[i] < 0) {
+      throw Error(Fault::kInvalidArgument, "counts=" + std::to_string(counts[i]) + Position(i) +
+                                               ": must not be negative");
+    }
+    const Tree& tree = At(trees[i]);
+    if (tree.node(nodes[i]).Has(Node::kTerminal)) {
+      throw Error(Fault::kTreeState, "node " + std::to_string(nodes[i]) + Position(i) +
+                                         " of tree " + std::to_string(trees[i]) +
+                                         " is terminal and cannot be expanded");
+    }
+    total += static_cast<std::size_t>(counts[i]);
+  }
+  CheckRoom(trees, counts);
+  if (!priors.empty()) CheckLength("priors", priors.size(), total);
+  if (!terminal.empty()) CheckLength("terminal", terminal.size(), total);
+  if (!rewards.empty()) CheckLength("rewards", rewards.size(), total);
+  for (std::size_t i = 0; i < priors.size(); ++i) {
+    if (!(priors[i] >= 0 && priors[i] <= 1)) {
+      throw Error(Fault::kInvalidArgument, "prior " + std::to_string(priors[i]) + Position(i) +
+                                               ": must be in [0, 1]");
+    }
+  }
+  for (std::size_t i = 0; i < rewards.size(); ++i) {
+    if (!std::isfinite(rewards[i])) {
+      throw Error(Fault::kInvalidArgument, "reward " + std::to_string(rewards[i]) + Position(i) +
+                                               ": must be finite");
+    }
+  }
+  std::size_t offset = 0;
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    const auto count = static_cast<std::uint32_t>(counts[i]);
+    first_children[i] =
+        At(trees[i]).Expand(nodes[i], count, priors.empty() ? nullptr : priors.data() + offset,
+                            terminal.empty() ? nullptr : terminal.data() + offset,
+                            rewards.empty() ? nullptr : rewards.data() + offset);
+    offset += count;
+  }
+}
+
+void Forest::Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                    std::span<const double> values, bool release) {
+  const ExclusiveUse use(busy_);
+  CheckNodes(trees, nodes);
+  CheckLength("values", values.size(), trees.size());
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    if (!(values[i] >= params_.value_min && values[i] <= params_.value_max)) {
+      throw Error(Fault::kInvalidArgument,
+                  "value " + std::to_string(values[i]) + Position(i) + ": must be in [" +
+                      std::to_string(params_.value_min) + ", " +
+                      std::to_string(params_.value_max) +
+                      "] (value_min and value_max of the forest)");
+    }
+    // The root has the most visits of its tree, and no batch adds more than its length.
+    if (At(trees[i]).node(kRootId).visit_count >
+        std::numeric_limits<std::uint32_t>::max() - trees.size()) {
+      throw Error(Fault::kTreeState, "tree " + std::to_string(trees[i]) +
+                                         " has 2**32 visits and takes no more: re-root it");
+    }
+  }
+  if (release) TakeSelected(trees, nodes);
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    Tree& tree = At(trees[i]);
+    tree.Backup(nodes[i], values[i]);
+    if (release) tree.Release(nodes[i]);
+  }
+}
+
+void Forest::Release(std::span<const TreeId> trees, std::span<const NodeId> nodes) {
+  const ExclusiveUse use(busy_);
+  CheckNodes(trees, nodes);
+  TakeSelected(trees, nodes);
+  for (std::size_t i = 0; i < trees.size(); ++i) At(trees[i]).Release(nodes[i]);
+}
+
+std::vector<NodeId> Forest::Reroot(TreeId tree_id, NodeId node) {
+  const ExclusiveUse use(busy_);
+  CheckNodes({&tree_id, 1}, {&node, 1});
+  Tree& tree = At(tree_id);
+  if (tree.node(kRootId).in_flight > 0) {
+    throw Error(Fault::kTreeState,
+                "tree " + std::to_string(tree_id) + " has " +
+                    std::to_string(tree.node(kRootId).in_flight) +
+                    " leaves in flight: release them before re-rooting");
+  }
+  std::vector<NodeId> mapping(tree.size());
+  tree.Reroot(node, mapping.data());
+  return mapping;
+}
+
+std::uint64_t Forest::Signature(TreeId tree) {
+  const ExclusiveUse use(busy_);
+  return rts::Signature(At(tree));
+}
+
+void Forest::CheckInvariants(TreeId tree) {
+  const ExclusiveUse use(busy_);
+  At(tree).CheckInvariants();
+}
+
+std::vector<std::byte> Forest::ToBytes(TreeId tree) {
+  const ExclusiveUse use(busy_);
+  return rts::ToBytes(At(tree));
+}
+
+TreeId Forest::FromBytes(std::span<const std::byte> bytes) {
+  const ExclusiveUse use(busy_);
+  const Tree::Columns columns = ColumnsFromBytes(bytes);
+  std::unique_ptr<Tree> tree = NewTree();
+  tree->FromColumns(columns);
+  trees_.push_back(std::move(tree));
+  ++num_trees_;
+  return static_cast<TreeId>(trees_.size() - 1);
+}
+
+std::uint32_t Forest::NumNodes(TreeId tree) {
+  const ExclusiveUse use(busy_);
+  return At(tree).size();
+}
+
+bool Forest::HasOpenLeaf(TreeId tree) {
+  const ExclusiveUse use(busy_);
+  return At(tree).HasOpenLeaf();
+}
+
+std::vector<NodeId> Forest::Children(TreeId tree, NodeId node) {
+  const ExclusiveUse use(busy_);
+  CheckNodes({&tree, 1}, {&node, 1});
+  return At(tree).Children(node);
+}
+
+std::vector<Node> Forest::Nodes(TreeId tree) {
+  const ExclusiveUse use(busy_);
+  const Tree& source = At(tree);
+  std::vector<Node> nodes;
+  nodes.reserve(source.size());
+  for (NodeId id = 0; id < source.size(); ++id) nodes.push_back(source.node(id));
+  return nodes;
+}
+
+}  // namespace rts

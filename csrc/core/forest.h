@@ -1,0 +1,90 @@
+// Many trees in one object: the batch interface of the core.
+//
+// Every operation takes parallel arrays (tree[i], node[i], ...), checks all of them first, and
+// then applies them in order. A batch that is refused leaves every tree unchanged.
+//
+// Threads: an operation refuses to run while another thread is inside the same forest
+// (Error(kConcurrentUse)); different forests are independent.
+//
+// Memory: each tree reserves address space for max_nodes nodes and touches only what it uses.
+// Dropped trees hand their memory to a pool, from which new trees take it, already faulted in.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/node.h"
+#include "core/params.h"
+#include "core/tree.h"
+#include "support/numeric.h"
+
+namespace rts {
+
+class Forest {
+ public:
+  explicit Forest(const SearchParams& params);
+  Forest(const Forest&) = delete;
+  Forest& operator=(const Forest&) = delete;
+
+  const SearchParams& params() const { return params_; }
+
+  // Trees get ascending ids, which are never used again.
+  std::vector<TreeId> CreateTrees(std::int64_t count);
+  void DropTrees(std::span<const TreeId> trees);
+  std::size_t num_trees() const { return num_trees_; }
+
+  // leaves[i] = the best open leaf of trees[i], now in flight; kNoNode where none is open. A tree
+  // may be named several times: later selections see the earlier ones in flight.
+  void Select(std::span<const TreeId> trees, std::span<NodeId> leaves);
+
+  // Append counts[i] children to nodes[i]. priors, terminal and rewards are empty or hold one
+  // entry per new child. first_children[i] is the id of the first child.
+  void Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+              std::span<const std::int32_t> counts, std::span<const float> priors,
+              std::span<const std::uint8_t> terminal, std::span<const float> rewards,
+              std::span<NodeId> first_children);
+
+  // Back values[i] up from nodes[i]. With `release`, nodes[i] are selected leaves, which are
+  // released besides.
+  void Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+              std::span<const double> values, bool release);
+
+  // Release selected leaves: their result has been backed up, or will never come.
+  void Release(std::span<const TreeId> trees, std::span<const NodeId> nodes);
+
+  // Make `node` the root of its tree; returns the new id of each old one, or kNoNode.
+  std::vector<NodeId> Reroot(TreeId tree, NodeId node);
+
+  std::uint64_t Signature(TreeId tree);
+  void CheckInvariants(TreeId tree);
+  std::vector<std::byte> ToBytes(TreeId tree);
+  TreeId FromBytes(std::span<const std::byte> bytes);
+
+  std::uint32_t NumNodes(TreeId tree);
+  bool HasOpenLeaf(TreeId tree);
+  std::vector<NodeId> Children(TreeId tree, NodeId node);
+  // Copies of all nodes, in the order of their ids.
+  std::vector<Node> Nodes(TreeId tree);
+
+ private:
+  Tree& At(TreeId tree) const;
+  void CheckNodes(std::span<const TreeId> trees, std::span<const NodeId> nodes) const;
+  // Take the mark of a selected leaf off each node; throws, with every mark back in its place, if
+  // one of them is not selected or is named twice.
+  void TakeSelected(std::span<const TreeId> trees, std::span<const NodeId> nodes);
+  void CheckRoom(std::span<const TreeId> trees, std::span<const std::int32_t> counts);
+  std::unique_ptr<Tree> NewTree();
+
+  const SearchParams params_;
+  const RootTables tables_;
+  std::vector<std::unique_ptr<Tree>> trees_;  // by id; null once dropped
+  std::vector<TreeStorage> pool_;
+  std::size_t num_trees_ = 0;
+  std::atomic<bool> busy_{false};
+};
+
+}  // namespace rts

@@ -1,0 +1,44 @@
+// Settings of a forest. Plain data, checked once by Validate().
+#pragma once
+
+#include <cstdint>
+
+namespace rts {
+
+enum class Rule : std::uint8_t {
+  kUct,        // descend by V + c * sqrt(ln N(parent) / N)
+  kPuct,       // descend by V + c * P * sqrt(N(parent)) / (1 + N)
+  kMctsG,      // best UCT score among all open leaves of the tree
+  kBestFirst,  // highest V among all open leaves of the tree
+};
+
+// What stands for the value of a child that no simulation has finished in.
+enum class FirstPlay : std::uint8_t {
+  kFirst,   // its score is +infinity: every child is tried once before any is tried twice
+  kParent,  // max(value_min, mean value of the parent - first_play_value)
+  kValue,   // first_play_value
+};
+
+enum class BackupMode : std::uint8_t { kMean, kMax };
+
+struct SearchParams {
+  Rule rule = Rule::kUct;
+  BackupMode backup = BackupMode::kMean;
+  FirstPlay first_play = FirstPlay::kFirst;
+  bool revisit_terminal = false;  // may a terminal node be selected again?
+  double exploration = 1.0;       // c, >= 0
+  double first_play_value = 0.0;  // see FirstPlay
+  double virtual_loss = 1.0;      // lost visits that one simulation in flight counts for, >= 0
+  double discount = 1.0;          // of a child's value on its way to its parent, in [0, 1]
+  double value_min = 0.0;         // range of the values that may be backed up
+  double value_max = 1.0;
+  std::int64_t max_nodes = std::int64_t{1} << 20;  // of one tree
+
+  // Throws Error(kInvalidArgument) naming the first bad field.
+  void Validate() const;
+
+  // Does selection look at all open leaves at once instead of descending from the root?
+  bool IsGlobal() const { return rule == Rule::kMctsG || rule == Rule::kBestFirst; }
+};
+
+}  // namespace rts

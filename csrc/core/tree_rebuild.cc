@@ -1,0 +1,188 @@
+// Whole-tree operations: re-rooting, columns in and out, and the invariants.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <string>
+
+#include "core/error.h"
+#include "core/tree.h"
+
+namespace rts {
+
+void Tree::RebuildDerived() {
+  // Children have higher ids than their parents, so one sweep from the end sees them first.
+  for (NodeId id = size_; id-- > 0;) {
+    Node& node = nodes_[id];
+    if (node.IsLeaf()) node.link = kNoNode;
+    ComputeAvailable(id) ? node.Clear(Node::kUnavailable) : node.Set(Node::kUnavailable);
+  }
+  storage_.frontier.Clear();
+  for (NodeId id = 0; id < size_; ++id) {
+    if (!nodes_[id].IsLeaf()) RefreshGroup(id);
+  }
+}
+
+void Tree::Reroot(NodeId id, NodeId* mapping) {
+  // New ids never exceed old ones and siblings stay together, so nodes move down in place.
+  std::unordered_map<NodeId, std::vector<ChildGroup>> more_children;
+  NodeId next = kRootId;
+  for (NodeId old = 0; old < size_; ++old) {
+    const NodeId parent = nodes_[old].parent;
+    const bool kept = old == id || (old > id && mapping[parent] != kNoNode);
+    mapping[old] = kept ? next++ : kNoNode;
+    if (kept && nodes_[old].Has(Node::kMoreChildren)) {
+      more_children[mapping[old]] = std::move(more_children_.at(old));
+    }
+  }
+  for (NodeId old = id; old < size_; ++old) {
+    if (mapping[old] == kNoNode) continue;
+    Node node = nodes_[old];
+    node.parent = old == id ? kNoNode : mapping[node.parent];
+    if (node.inline_children() > 0) node.link = mapping[node.link];
+    nodes_[mapping[old]] = node;
+  }
+  for (auto& [parent, groups] : more_children) {
+    for (ChildGroup& group : groups) group.first = mapping[group.first];
+  }
+  more_children_ = std::move(more_children);
+  nodes_[kRootId].prior = 1.0f;
+  nodes_[kRootId].edge_reward = 0.0f;
+  size_ = next;
+  RebuildDerived();
+}
+
+Tree::Columns Tree::ToColumns() const {
+  Columns columns;
+  columns.parent.reserve(size_);
+  columns.visit_count.reserve(size_);
+  columns.value_sum.reserve(size_);
+  columns.prior.reserve(size_);
+  columns.edge_reward.reserve(size_);
+  columns.flags.reserve(size_);
+  for (NodeId id = 0; id < size_; ++id) {
+    const Node& node = nodes_[id];
+    columns.parent.push_back(node.parent);
+    columns.visit_count.push_back(node.visit_count);
+    columns.value_sum.push_back(node.value_sum);
+    columns.prior.push_back(node.prior);
+    columns.edge_reward.push_back(node.edge_reward);
+    columns.flags.push_back(
+        static_cast<std::uint8_t>(node.bits & (Node::kTerminal | Node::kExpanded)));
+  }
+  return columns;
+}
+
+void Tree::FromColumns(const Columns& columns) {
+  const auto fail = [](NodeId id, const char* what) {
+    throw Error(Fault::kCorruptData, "node " + std::to_string(id) + " of the imported tree " +
+                                         what + ": export the tree again");
+  };
+  const std::size_t count = columns.parent.size();
+  if (count == 0) throw Error(Fault::kCorruptData, "the imported tree has no root");
+  if (count > storage_.nodes.capacity()) {
+    throw Error(Fault::kArenaFull, "the imported tree has " + std::to_string(count) +
+                                       " nodes, max_nodes is " +
+                                       std::to_string(storage_.nodes.capacity()) +
+                                       ": create the forest with a larger max_nodes");
+  }
+  const bool plain = params_->discount == 1 && params_->backup == BackupMode::kMean &&
+                     std::all_of(columns.edge_reward.begin(), columns.edge_reward.end(),
+                                 [](float reward) { return reward == 0; });
+  std::vector<std::uint64_t> below(count, 0);
+  for (NodeId id = 0; id < count; ++id) {
+    const NodeId parent = columns.parent[id];
+    if (id == kRootId ? parent != kNoNode : parent >= id) fail(id, "has an impossible parent");
+    if (id != kRootId && !(columns.flags[parent] & Node::kExpanded)) {
+      fail(id, "hangs below a leaf");
+    }
+    if (columns.flags[id] & ~(Node::kTerminal | Node::kExpanded)) fail(id, "has unknown flags");
+    if (columns.flags[id] == (Node::kTerminal | Node::kExpanded)) {
+      fail(id, "is terminal and expanded");
+    }
+    const double sum = columns.value_sum[id];
+    const double visits = columns.visit_count[id];
+    if (!std::isfinite(sum)) fail(id, "has a value that is not finite");
+    const double slack = 1e-9 * (1 + visits) * (1 + std::abs(params_->value_max) +
+                                                std::abs(params_->value_min));
+    if (plain && (sum < visits * params_->value_min - slack ||
+                  sum > visits * params_->value_max + slack)) {
+      fail(id, "has a value outside [value_min, value_max]");
+    }
+    if (!(columns.prior[id] >= 0 && columns.prior[id] <= 1)) fail(id, "has a bad prior");
+    if (!std::isfinite(columns.edge_reward[id])) fail(id, "has a bad reward");
+    if (id != kRootId) below[parent] += columns.visit_count[id];
+  }
+  for (NodeId id = 0; id < count; ++id) {
+    if (below[id] > columns.visit_count[id]) fail(id, "has fewer visits than its children");
+  }
+  more_children_.clear();
+  for (NodeId id = 0; id < count; ++id) {
+    nodes_[id] = Node{columns.value_sum[id], columns.visit_count[id], columns.parent[id], kNoNode,
+                      columns.prior[id],     columns.edge_reward[id], 0, columns.flags[id]};
+    if (id != kRootId) AttachChildren(columns.parent[id], id, 1);
+  }
+  size_ = static_cast<std::uint32_t>(count);
+  RebuildDerived();
+}
+
+void Tree::CheckInvariants() const {
+  const auto require = [](bool ok, NodeId id, const char* what) {
+    if (!ok) {
+      throw Error(Fault::kInvariant, "node " + std::to_string(id) + ": " + what +
+                                         " (a bug in rtsearch_fast, please report it)");
+    }
+  };
+  std::uint64_t seen = 1;
+  std::uint32_t groups_with_open_leaf = 0;
+  for (NodeId id = 0; id < size_; ++id) {
+    const Node& node = nodes_[id];
+    require(id == kRootId ? node.parent == kNoNode : node.parent < id, id, "impossible parent");
+    require(!(node.Has(Node::kTerminal) && node.Has(Node::kExpanded)), id,
+            "terminal and expanded");
+    require(std::isfinite(node.value_sum), id, "value_sum is not finite");
+    require(node.Has(Node::kUnavailable) == !ComputeAvailable(id), id, "availability is stale");
+    require(node.Has(Node::kMoreChildren) == more_children_.contains(id), id,
+            "groups of children disagree");
+    std::uint64_t visits = 0;
+    std::uint64_t in_flight = node.Has(Node::kSelected) ? 1 : 0;
+    NodeId last = id;
+    NodeId best = kNoNode;
+    NodeId listed = kNoNode;
+    Score best_score{};
+    const ParentTerms terms = scorer_.ForParent(node);
+    ForEachChild(id, [&](NodeId child_id) {
+      require(child_id < size_ && child_id > last, id, "children out of order");
+      last = child_id;
+      ++seen;
+      const Node& child = nodes_[child_id];
+      require(child.parent == id, child_id, "parent does not know it");
+      visits += child.visit_count;
+      in_flight += child.in_flight;
+      if (!child.IsLeaf() || !params_->IsGlobal()) return;
+      if (child.link != kNoNode) {
+        require(listed == kNoNode, id, "two children in the frontier");
+        listed = child_id;
+      }
+      if (child.Has(Node::kUnavailable)) return;
+      const Score score = scorer_.Of(terms, child);
+      if (best == kNoNode || Better(score, child_id, best_score, best)) {
+        best = child_id;
+        best_score = score;
+      }
+    });
+    require(visits <= node.visit_count, id, "fewer visits than its children");
+    require(in_flight == node.in_flight, id, "in_flight is not the sum below");
+    if (!params_->IsGlobal()) continue;
+    require(listed == best, id, "the frontier does not hold its best open child");
+    if (best == kNoNode) continue;
+    ++groups_with_open_leaf;
+    const std::uint32_t slot = nodes_[best].link;
+    require(slot < storage_.frontier.size() && storage_.frontier.leaf(slot) == best, best,
+            "the frontier has lost it");
+    require(storage_.frontier.score(slot) == best_score.score, best, "its score is stale");
+  }
+  require(seen == size_, size_, "nodes are not all below the root");
+  require(groups_with_open_leaf == storage_.frontier.size(), size_, "the frontier's size is wrong");
+}
+
+}  // namespace rts

@@ -1,0 +1,77 @@
+"""Hand-owned stub of the C++ extension; a test compares it with the built module."""
+
+import enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_NODE: int
+NODE_BYTES: int
+
+class Rule(enum.Enum):
+    uct = 0
+    puct = 1
+    mcts_g = 2
+    best_first = 3
+
+class FirstPlay(enum.Enum):
+    first = 0
+    parent = 1
+    value = 2
+
+class BackupMode(enum.Enum):
+    mean = 0
+    max = 1
+
+class SearchParams:
+    def __init__(
+        self,
+        *,
+        rule: Rule,
+        backup: BackupMode,
+        first_play: FirstPlay,
+        revisit_terminal: bool,
+        exploration: float,
+        first_play_value: float,
+        virtual_loss: float,
+        discount: float,
+        value_min: float,
+        value_max: float,
+        max_nodes: int,
+    ) -> None: ...
+
+class Forest:
+    def __init__(self, params: SearchParams) -> None: ...
+    def create_trees(self, count: int) -> NDArray[np.int32]: ...
+    def drop_trees(self, trees: NDArray[np.int32]) -> None: ...
+    def select(self, trees: NDArray[np.int32]) -> NDArray[np.uint32]: ...
+    def expand(
+        self,
+        trees: NDArray[np.int32],
+        nodes: NDArray[np.uint32],
+        counts: NDArray[np.int32],
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.uint32]: ...
+    def backup(
+        self,
+        trees: NDArray[np.int32],
+        nodes: NDArray[np.uint32],
+        values: NDArray[np.float64],
+        *,
+        release: bool = False,
+    ) -> None: ...
+    def release(self, trees: NDArray[np.int32], nodes: NDArray[np.uint32]) -> None: ...
+    def reroot(self, tree: int, node: int) -> NDArray[np.uint32]: ...
+    def children(self, tree: int, node: int) -> NDArray[np.uint32]: ...
+    def columns(self, tree: int) -> dict[str, NDArray[np.generic]]: ...
+    def num_nodes(self, tree: int) -> int: ...
+    def has_open_leaf(self, tree: int) -> bool: ...
+    def signature(self, tree: int) -> int: ...
+    def check_invariants(self, tree: int) -> None: ...
+    def to_bytes(self, tree: int) -> bytes: ...
+    def from_bytes(self, data: bytes) -> int: ...
+    @property
+    def num_trees(self) -> int: ...

@@ -1,0 +1,292 @@
+"""An engine over any OpenAI-compatible server: vLLM, SGLang, llama.cpp, and others.
+
+Only `/v1/completions` is used, with plain text: chat endpoints apply a template of their own, which
+strips and re-wraps a half-written solution.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import re
+from collections.abc import Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any, TypeVar
+
+from ..errors import AnswerFormatError, EngineError, InvalidArgumentError
+from .checks import Check, check_engine, run_check
+from .http import JsonHttp
+from .protocol import CompletionRequest, LabelLogprobs, Sample
+from .wire import read_next_tokens, read_sample, tells_stop_from_eos
+
+__all__ = ["CompletionsEngine"]
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+#: Fields that OpenAI's API does not have. Servers add a beginning-of-text token and sampling
+#: filters of their own unless told not to; the prompt and the request already say all.
+_PLAIN_SAMPLING = {
+    "add_special_tokens": False,
+    "top_k": -1,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+}
+#: Fields that a strict server may refuse; it is then asked without, from then on.
+_OPTIONAL = (*_PLAIN_SAMPLING, "seed", "logprob_token_ids", "return_tokens_as_token_ids")
+
+
+class CompletionsEngine:
+    """A model behind an OpenAI-compatible `/v1/completions`.
+
+    One event loop may use it at a time; after `aclose` another may.
+
+    Parameters
+    ----------
+    base_url : str
+        As the OpenAI clients take it, e.g. ``http://127.0.0.1:8000/v1``.
+    model : str, optional
+        The served model's name; None takes the only one that the server has.
+    api_key_env : str
+        Environment variable that holds the API key, if the server wants one.
+    timeout : float
+        Seconds that one answer may take. An answer that is late is not asked for again.
+    retries : int
+        Further tries after a lost connection, a 429 or a 5xx.
+    retry_wait : float
+        Seconds before the first retry; doubled each time, with jitter.
+    max_concurrency : int
+        Most requests under way at once.
+    top_logprobs : int
+        How many alternatives `label_logprobs` asks for where the server cannot be asked for the
+        labels themselves.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str | None = None,
+        *,
+        api_key_env: str = "OPENAI_API_KEY",
+        timeout: float = 600.0,
+        retries: int = 4,
+        retry_wait: float = 0.5,
+        max_concurrency: int = 64,
+        top_logprobs: int = 20,
+    ) -> None:
+        for name, value, least in (("timeout", timeout, 1e-3), ("retries", retries, 0),
+                                   ("retry_wait", retry_wait, 0), ("top_logprobs", top_logprobs, 1),
+                                   ("max_concurrency", max_concurrency, 1)):
+            if not (least <= value < math.inf):
+                raise InvalidArgumentError(f"{name}={value}: must be at least {least}")
+        self._http = JsonHttp(
+            base_url,
+            api_key_env=api_key_env,
+            timeout=timeout,
+            retries=retries,
+            retry_wait=retry_wait,
+            max_concurrency=max_concurrency,
+        )
+        self._url = f"{self._http.base_url}/completions"
+        self._model = model
+        self._top_logprobs = top_logprobs
+        self._refused: set[str] = set()
+        self._label_ids: dict[str, int | None] = {}
+
+    @cached_property
+    def name(self) -> str:
+        """The served model's name; asks the server, blocking, if none was given."""
+        if self._model is None:
+            # On a loop and connections of its own: the caller may be inside a running loop.
+            with ThreadPoolExecutor(1) as pool:
+                self._model = pool.submit(asyncio.run, self._only_model_alone()).result()
+        return self._model
+
+    async def complete(self, request: CompletionRequest) -> Sequence[Sample]:
+        """Draw ``len(request.seeds)`` samples, in the order of the seeds.
+
+        Raises
+        ------
+        EngineError
+            The server cannot be reached, refuses, or keeps failing.
+        AnswerFormatError
+            The answer is truncated or of a wrong shape.
+        """
+        body: dict[str, Any] = {
+            "model": await self._served_model(),
+            "prompt": request.prompt,
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            # The log-probability of the token itself; 0 means "none" to llama.cpp.
+            "logprobs": 1,
+            **_PLAIN_SAMPLING,
+        }
+        if request.stop:
+            body["stop"] = list(request.stop)
+
+        async def one(seed: int) -> Sample:
+            data = await self._post({**body, "seed": seed})
+            return read_sample(data, self._url, with_stop=bool(request.stop))
+
+        # The API has one seed a request, and with n > 1 a sample would depend on its neighbours.
+        # So each seed is a request of its own; sent together, they are batched by the server and
+        # find their common prompt in its prefix cache.
+        return await _together(one(seed) for seed in request.seeds)
+
+    async def label_logprobs(
+        self, prompts: Sequence[str], labels: tuple[str, ...]
+    ) -> Sequence[LabelLogprobs]:
+        """Return, per prompt, the log-probability of each label as the next token.
+
+        A server with `/tokenize` is asked for the labels by id, which is exact (vLLM). Any other
+        tells its most likely tokens only: a label that is not among them is NaN, never a guess.
+
+        Raises
+        ------
+        EngineError
+            A label is not one token, or the server does not answer.
+        """
+        model = await self._served_model()
+        ids = await self._tokenize_labels(labels)
+        body: dict[str, Any] = {
+            "model": model,
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "logprobs": self._top_logprobs,
+            **_PLAIN_SAMPLING,
+        }
+        if None not in ids:
+            # Ids in place of texts: two tokens can have the same text.
+            body |= {"logprob_token_ids": ids, "return_tokens_as_token_ids": True}
+
+        async def one(prompt: str) -> LabelLogprobs:
+            found = read_next_tokens(await self._post({**body, "prompt": prompt}), self._url)
+            return tuple(
+                found.get(f"token_id:{token_id}", found.get(label, math.nan))
+                for label, token_id in zip(labels, ids)
+            )
+
+        return await _together(one(prompt) for prompt in prompts)
+
+    async def probe(self, labels: tuple[str, ...] = ("Yes", "No")) -> list[Check]:
+        """Check the server: "models", those of `check_engine`, and "end of text"."""
+
+        async def models() -> tuple[bool, str]:
+            served = await self._models(self._http)
+            model = self._model or (served[0] if len(served) == 1 else None)
+            if model not in served:
+                return False, f"model {model or 'not given'}; the server has {', '.join(served)}"
+            return True, f"{self._http.base_url} serves {model}"
+
+        async def end_of_text() -> tuple[bool, str]:
+            data = await self._post(
+                {"model": await self._served_model(), "prompt": "1 2 3", "max_tokens": 1}
+            )
+            if tells_stop_from_eos(data):
+                return True, "told apart from a stop string"
+            return False, (
+                "not told apart from a stop string: each finished solution costs one more request"
+            )
+
+        checks = [await run_check("models", models), *await check_engine(self, labels)]
+        if checks[-1].name != "generation":
+            checks.append(await run_check("end of text", end_of_text))
+        return checks
+
+    async def aclose(self) -> None:
+        """Close the connections. Sharing is safe: a later request opens new ones."""
+        await self._http.aclose()
+
+    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask for completions, without the fields that this server turns out to refuse."""
+        body = {key: value for key, value in body.items() if key not in self._refused}
+        dropped = []
+        while True:
+            reply = await self._http.send("POST", self._url, body)
+            if reply.status not in (400, 422):
+                break
+            words = reply.body.decode("utf-8", "replace")
+            named = [key for key in _OPTIONAL if key in body and re.search(rf"\b{key}\b", words)]
+            if not named:
+                break
+            for key in named:
+                del body[key]
+            dropped += named
+        data = self._http.read(reply)
+        # Remembered only now: had the request failed without them too, they were not the reason.
+        for key in set(dropped) - self._refused:
+            self._refused.add(key)
+            _log.warning("%s does not accept %r: it is no longer sent", self._url, key)
+        return data
+
+    async def _served_model(self) -> str:
+        if self._model is None:
+            self._model = await self._only_model(self._http)
+        return self._model
+
+    async def _only_model_alone(self) -> str:
+        http = self._http.fresh()
+        try:
+            return await self._only_model(http)
+        finally:
+            await http.aclose()
+
+    async def _only_model(self, http: JsonHttp) -> str:
+        served = await self._models(http)
+        if len(served) != 1:
+            raise EngineError(
+                f"{http.base_url} serves {len(served)} models: name one of them: "
+                + ", ".join(served)
+            )
+        return served[0]
+
+    async def _models(self, http: JsonHttp) -> list[str]:
+        url = f"{http.base_url}/models"
+        entries = (await http.json("GET", url)).get("data")
+        if not isinstance(entries, list) or not all(
+            isinstance(entry, dict) and isinstance(entry.get("id"), str) for entry in entries
+        ):
+            raise AnswerFormatError(f"{url}: the answer has no list of models")
+        return [entry["id"] for entry in entries]
+
+    async def _tokenize_labels(self, labels: tuple[str, ...]) -> list[int | None]:
+        """Return the token id of each label; None where the server has no `/tokenize`."""
+        for label in labels:
+            if label not in self._label_ids:
+                self._label_ids[label] = await self._tokenize_label(label)
+        return [self._label_ids[label] for label in labels]
+
+    async def _tokenize_label(self, label: str) -> int | None:
+        url = f"{self._http.root_url}/tokenize"
+        # vLLM and SGLang read "prompt", llama.cpp "content".
+        reply = await self._http.send("POST", url, {
+            "model": self._model, "prompt": label, "content": label, "add_special_tokens": False,
+        })
+        try:
+            tokens = json.loads(reply.body)["tokens"] if reply.ok else None
+        except (ValueError, KeyError, TypeError):
+            tokens = None
+        if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+            return None
+        if len(tokens) != 1:
+            raise EngineError(
+                f"the label {label!r} is {len(tokens)} tokens of {self._model}: choose labels that "
+                "are one token each"
+            )
+        return tokens[0]
+
+
+async def _together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Run coroutines side by side; the first error ends the others, so none is left behind."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

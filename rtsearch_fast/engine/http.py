@@ -1,0 +1,269 @@
+"""JSON over HTTP to one server: retries, one-line errors, and no secret in any of them."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import importlib
+import json
+import os
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from ..errors import AnswerFormatError, EngineError, InvalidArgumentError, MissingExtraError
+
+__all__ = ["JsonHttp", "Reply"]
+
+#: Longest wait between two tries, in seconds, whatever a Retry-After header asks for.
+_LONGEST_WAIT = 60.0
+#: Longest piece of a server's own message that is passed on.
+_LONGEST_MESSAGE = 300
+
+_REMEDIES = {
+    **dict.fromkeys((301, 302, 307, 308), "the server redirects: check the base URL"),
+    401: "put the key into the environment variable {api_key_env}",
+    403: "put a key that may use this model into the environment variable {api_key_env}",
+    404: "check the model's name and the base URL (it usually ends in /v1)",
+    405: "check the base URL (it usually ends in /v1)",
+    413: "the prompt is longer than the server accepts",
+    429: "the server is overloaded: lower the concurrency",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server answered, whatever its status below 500.
+
+    Attributes
+    ----------
+    url : str
+        Where it came from, fit to be shown.
+    status : int
+    body : bytes
+    """
+
+    url: str
+    status: int
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class JsonHttp:
+    """A connection pool to one server. It belongs to the event loop that first used it.
+
+    Parameters
+    ----------
+    base_url : str
+        As the OpenAI clients take it, e.g. ``http://127.0.0.1:8000/v1``; a bare host gets ``/v1``.
+        A user name and password in it are sent, and never shown.
+    api_key_env : str
+        Environment variable with the key. Keys are read from nowhere else.
+    timeout : float
+        Seconds that one answer may take.
+    retries : int
+        Further tries after a lost connection, a 429 or a 5xx.
+    retry_wait : float
+        Seconds before the first retry; doubled each time, with jitter of the same size.
+    max_concurrency : int
+        Most requests under way at once.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key_env: str,
+        timeout: float,
+        retries: int,
+        retry_wait: float,
+        max_concurrency: int,
+    ) -> None:
+        try:
+            parts = urlsplit(base_url)
+            port = parts.port
+        except ValueError:
+            parts = None
+        if (parts is None or parts.scheme not in ("http", "https") or not parts.hostname
+                or parts.query or parts.fragment):
+            # The URL is not repeated: what cannot be parsed cannot be redacted either.
+            raise InvalidArgumentError(
+                "the base URL cannot be used: give it as http://host:port/v1, without a query"
+            )
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        where = host if port is None else f"{host}:{port}"
+        path = parts.path.rstrip("/") or "/v1"
+        self.base_url = urlunsplit((parts.scheme, where, path, "", ""))
+        #: Servers keep what OpenAI does not have, such as /tokenize, above /v1.
+        self.root_url = self.base_url.removesuffix("/v1")
+        self._auth = None
+        if parts.username is not None:
+            self._auth = (unquote(parts.username), unquote(parts.password or ""))
+        self._api_key_env = api_key_env
+        self._api_key = os.environ.get(api_key_env, "").strip()
+        self._timeout = timeout
+        self._tries = retries + 1
+        self._retry_wait = retry_wait
+        self._max_concurrency = max_concurrency
+        self._turn = asyncio.Semaphore(max_concurrency)
+        self._client: Any = None
+
+    async def send(self, method: str, url: str, body: object = None) -> Reply:
+        """Send one request, again if that may help, and return the answer unread.
+
+        Raises
+        ------
+        EngineError
+            No answer, or none but 429 and 5xx.
+        """
+        httpx, stamina = _require("httpx"), _require("stamina")
+
+        def should_retry(error: Exception) -> bool | float:
+            if isinstance(error, httpx.HTTPStatusError):
+                return _retry_after(error.response.headers.get("retry-after"))
+            # A read timeout is not retried: the server would begin the same long work anew.
+            return isinstance(error, httpx.TransportError) and not isinstance(
+                error, httpx.ReadTimeout
+            )
+
+        content = None if body is None else json.dumps(body).encode("ascii")
+        try:
+            async for attempt in stamina.retry_context(
+                on=should_retry,
+                attempts=self._tries,
+                timeout=None,
+                wait_initial=self._retry_wait,
+                wait_jitter=self._retry_wait,
+                wait_max=_LONGEST_WAIT,
+            ):
+                with attempt:
+                    async with self._turn:
+                        response = await self._open(httpx).request(method, url, content=content)
+                    if response.status_code == 429 or (
+                        response.status_code >= 500 and response.status_code != 501
+                    ):
+                        response.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            response = error.response
+            raise self.refusal(Reply(url, response.status_code, response.content)) from None
+        except httpx.ReadTimeout:
+            raise EngineError(
+                f"{url}: no answer within {self._timeout:g} s: raise the timeout, or lower the "
+                "concurrency"
+            ) from None
+        except httpx.HTTPError as error:
+            raise EngineError(
+                f"{url}: {self._one_line(str(error) or type(error).__name__)} "
+                f"(tries: {self._tries}): is the server running? "
+                f"Check it with `rtsearch doctor --base-url {self.base_url}`"
+            ) from None
+        return Reply(url, response.status_code, response.content)
+
+    async def json(self, method: str, url: str, body: object = None) -> dict[str, Any]:
+        """Send a request and return the JSON object of a successful answer."""
+        return self.read(await self.send(method, url, body))
+
+    def read(self, reply: Reply) -> dict[str, Any]:
+        """Return the JSON object of an answer.
+
+        Raises
+        ------
+        EngineError
+            The server refused.
+        AnswerFormatError
+            The body is no JSON object, or holds NaN or an infinity, which JSON does not have.
+        """
+        if not reply.ok:
+            raise self.refusal(reply)
+        try:
+            data = json.loads(reply.body, parse_constant=_reject_constant)
+        except (ValueError, RecursionError) as error:
+            raise AnswerFormatError(
+                f"{reply.url}: the answer is not JSON: {self._one_line(str(error))}"
+            ) from None
+        if not isinstance(data, dict):
+            raise AnswerFormatError(f"{reply.url}: the answer is no JSON object")
+        return data
+
+    def refusal(self, reply: Reply) -> EngineError:
+        """Put a refusal into one line: status, the server's own words, what to do."""
+        remedy = _REMEDIES.get(reply.status, "").format(api_key_env=self._api_key_env)
+        words = self._one_line(_server_message(reply.body))
+        return EngineError(
+            f"{reply.url}: status {reply.status}"
+            + (f": {words}" if words else "") + (f": {remedy}" if remedy else "")
+        )
+
+    def fresh(self) -> JsonHttp:
+        """Return a client with the same settings and no connections, for another event loop."""
+        twin = copy.copy(self)
+        twin._turn = asyncio.Semaphore(self._max_concurrency)
+        twin._client = None
+        return twin
+
+    async def aclose(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _open(self, httpx: ModuleType) -> Any:
+        if self._client is None:
+            headers = {"content-type": "application/json"}
+            if self._api_key:
+                headers["authorization"] = f"Bearer {self._api_key}"
+            self._client = httpx.AsyncClient(
+                auth=self._auth,
+                headers=headers,
+                timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 10.0), pool=None),
+                limits=httpx.Limits(max_connections=self._max_concurrency),
+            )
+        return self._client
+
+    def _one_line(self, text: str) -> str:
+        """Make foreign text safe to show: one line, no control characters, no key, not long."""
+        for secret in (self._api_key, self._auth[1] if self._auth else ""):
+            if secret:
+                text = text.replace(secret, "***")
+        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "..."
+
+
+def _require(module: str) -> ModuleType:
+    """Import on first use, so that the package needs no HTTP client until it talks HTTP."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtraError(
+            f'talking to a model server needs {module}: pip install "rtsearch-fast[cli]"'
+        ) from None
+
+
+def _retry_after(header: str | None) -> bool | float:
+    """Seconds that the server asks for; True leaves the wait to the usual back-off."""
+    try:
+        seconds = float(header or "")
+    except ValueError:  # absent, or a date: the back-off is good enough
+        return True
+    return min(seconds, _LONGEST_WAIT) if seconds >= 0 else True
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _server_message(body: bytes) -> str:
+    """Find the sentence in an error body; servers nest it in several ways."""
+    text = body.decode("utf-8", "replace")
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    for key in ("error", "message", "detail"):
+        if isinstance(data, dict) and data.get(key):
+            data = data[key]
+    return data if isinstance(data, str) else json.dumps(data)

@@ -1,0 +1,110 @@
+"""What this package asks of anything that runs a language model: two calls, both on plain text.
+
+Policies and generative reward models are prompts over an engine, so a new engine is one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+__all__ = ["CompletionRequest", "Engine", "FinishReason", "LabelLogprobs", "Sample"]
+
+#: "stop": a stop string was met; "eos": the model ended the text; "length": max_tokens was reached.
+FinishReason = Literal["stop", "eos", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """One prompt and the samples wanted of it.
+
+    Attributes
+    ----------
+    prompt : str
+        The text to continue, special tokens spelled out; nothing is added to it.
+    seeds : tuple of int
+        One seed in [0, 2**63) per sample; ``len(seeds)`` samples are drawn. An engine that can be
+        seeded draws sample i from ``seeds[i]`` alone, so that it does not depend on its neighbours.
+    max_tokens : int
+        Most tokens to generate per sample, >= 1.
+    temperature : float
+        >= 0; 0 is greedy decoding.
+    top_p : float
+        Nucleus mass in (0, 1].
+    stop : tuple of str
+        Generation ends before the first of these; the stop string is not part of the sample.
+    """
+
+    prompt: str
+    seeds: tuple[int, ...]
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One continuation.
+
+    Attributes
+    ----------
+    text : str
+        The generated text, without the stop string.
+    num_tokens : int
+        Tokens generated (what a budget counts), those of the stop string and the end-of-text token
+        included.
+    finish_reason : {"stop", "eos", "length"}
+    logprob : float
+        Sum of the log-probabilities of the generated tokens at temperature 1, in nats, <= 0;
+        NaN where the engine does not tell.
+    """
+
+    text: str
+    num_tokens: int
+    finish_reason: FinishReason
+    logprob: float = float("nan")
+
+
+#: Log-probability of each label as the next token, over the whole vocabulary, in nats.
+LabelLogprobs = tuple[float, ...]
+
+
+class Engine(Protocol):
+    """A running language model. Many calls may be awaited at once; the engine batches them."""
+
+    #: Identifies the model for resuming runs (a folder's or a served model's name, no secrets).
+    name: str
+
+    async def complete(self, request: CompletionRequest) -> Sequence[Sample]:
+        """Draw ``len(request.seeds)`` samples, in the order of the seeds.
+
+        Raises
+        ------
+        EngineError
+            The engine does not answer, or rejects the request; the text says what to do.
+        """
+        ...
+
+    async def label_logprobs(
+        self, prompts: Sequence[str], labels: tuple[str, ...]
+    ) -> Sequence[LabelLogprobs]:
+        """Return, per prompt, the log-probability of each label as the next token.
+
+        Parameters
+        ----------
+        prompts : sequence of str
+        labels : tuple of str
+            Each must be one token of the model's vocabulary.
+
+        Raises
+        ------
+        EngineError
+            A label is not one token, or the engine does not answer.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release what the engine holds (connections, threads, memory)."""
+        ...

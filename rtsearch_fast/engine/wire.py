@@ -1,0 +1,172 @@
+"""Reading the answers of `/v1/completions`, as the different servers really write them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..errors import AnswerFormatError
+from .protocol import FinishReason, Sample
+
+__all__ = ["read_next_tokens", "read_sample", "tells_stop_from_eos"]
+
+
+def read_sample(data: dict[str, Any], url: str, *, with_stop: bool) -> Sample:
+    """Read an answer that holds one sample.
+
+    Parameters
+    ----------
+    data : dict
+        The decoded answer.
+    url : str
+        Where it came from, for messages.
+    with_stop : bool
+        Whether stop strings were sent.
+
+    Raises
+    ------
+    AnswerFormatError
+        It does not hold exactly one choice, or a field is missing or of a wrong type.
+    """
+    choice = _only_choice(data, url)
+    text = choice.get("text")
+    if not isinstance(text, str):
+        raise AnswerFormatError(f"{url}: choices[0].text is no string")
+    # Half of a surrogate pair cannot be written to any file.
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    logprobs = [logprob for _, logprob, _ in _tokens(choice, url)]
+    num_tokens = _completion_tokens(data, url)
+    if num_tokens is None:
+        if not logprobs:
+            # A budget counts tokens, so a guess from the text's length would be a wrong result.
+            raise AnswerFormatError(f"{url}: the answer has no usage.completion_tokens")
+        num_tokens = len(logprobs)
+    return Sample(
+        text=text,
+        num_tokens=num_tokens,
+        finish_reason=_finish_reason(data, choice, url, bool(text), with_stop),
+        logprob=min(math.fsum(logprobs), 0.0) if logprobs else math.nan,
+    )
+
+
+def read_next_tokens(data: dict[str, Any], url: str) -> dict[str, float]:
+    """Read the log-probabilities that an answer gives for its first token.
+
+    Returns
+    -------
+    dict
+        By token text and, where the server tells ids, by ``"token_id:<id>"``. The sampled token is
+        included. Empty if the server gives no log-probabilities.
+    """
+    tokens = _tokens(_only_choice(data, url), url)
+    if not tokens:
+        return {}
+    token, logprob, others = tokens[0]
+    return {token: logprob, **others}
+
+
+def tells_stop_from_eos(data: dict[str, Any]) -> bool:
+    """Whether an answer says if a stop string or the end of the text ended it."""
+    choice = data["choices"][0]
+    return any(key in choice for key in ("stop_reason", "matched_stop")) or bool(
+        _llama_stop_type(data, choice)
+    )
+
+
+def _only_choice(data: dict[str, Any], url: str) -> dict[str, Any]:
+    choices = data.get("choices")
+    if not isinstance(choices, list):
+        raise AnswerFormatError(f"{url}: the answer has no list of choices")
+    if len(choices) != 1:
+        raise AnswerFormatError(f"{url}: one sample was asked for, {len(choices)} came")
+    if not isinstance(choices[0], dict):
+        raise AnswerFormatError(f"{url}: choices[0] is no object")
+    return choices[0]
+
+
+def _completion_tokens(data: dict[str, Any], url: str) -> int | None:
+    usage = data.get("usage")
+    count = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
+        raise AnswerFormatError(f"{url}: usage.completion_tokens is no count")
+    return count
+
+
+def _finish_reason(
+    data: dict[str, Any], choice: dict[str, Any], url: str, any_text: bool, with_stop: bool
+) -> FinishReason:
+    """Tell stop strings from the end of the text; both are "stop" to the API.
+
+    vLLM adds ``stop_reason`` (the string, or null at the end of the text), SGLang ``matched_stop``
+    (the string, or the id of the token), llama.cpp ``stop_type`` when it is verbose. Other servers
+    leave it open. Then an answer to a request with stop strings counts as "stop" if it has text,
+    and as "eos" if it has none: taking an end for a stop costs one more, empty, sample, which then
+    ends the solution, while taking a stop for an end would cut each solution after its first step.
+    """
+    reason = choice.get("finish_reason")
+    if reason == "length":
+        return "length"
+    if reason not in ("stop", "eos", "eos_token", "stop_sequence"):
+        raise AnswerFormatError(f"{url}: unknown finish_reason {str(reason)[:40]!r}")
+    if reason != "stop":
+        return "stop" if reason == "stop_sequence" else "eos"
+    for key in ("stop_reason", "matched_stop"):
+        if key in choice:
+            return "stop" if isinstance(choice[key], str) else "eos"
+    stop_type = _llama_stop_type(data, choice)
+    if stop_type:
+        return "stop" if stop_type == "word" else "eos"
+    return "stop" if with_stop and any_text else "eos"
+
+
+def _llama_stop_type(data: dict[str, Any], choice: dict[str, Any]) -> str | None:
+    for place in (choice, data, data.get("__verbose")):
+        if isinstance(place, dict) and place.get("stop_type") in ("word", "eos"):
+            return str(place["stop_type"])
+    return None
+
+
+def _tokens(choice: dict[str, Any], url: str) -> list[tuple[str, float, dict[str, float]]]:
+    """Return (text, log-probability, alternatives) of each token; empty if not told.
+
+    OpenAI's completions have parallel lists; llama.cpp uses the chat form, a list of objects.
+    """
+    logprobs = choice.get("logprobs")
+    if not logprobs:
+        return []
+    try:
+        if "content" in logprobs:
+            return [
+                (entry["token"], _logprob(entry["logprob"]), _alternatives(entry))
+                for entry in logprobs["content"] or []
+            ]
+        tokens, values = logprobs["tokens"], logprobs["token_logprobs"]
+        tops = logprobs.get("top_logprobs") or [{}] * len(tokens)
+        if not len(tokens) == len(values) == len(tops):
+            raise ValueError("lists of different lengths")
+        return [
+            (token, _logprob(value), {name: _logprob(v) for name, v in (top or {}).items()})
+            for token, value, top in zip(tokens, values, tops)
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise AnswerFormatError(f"{url}: choices[0].logprobs cannot be read: {what}") from None
+
+
+def _alternatives(entry: dict[str, Any]) -> dict[str, float]:
+    found = {}
+    for other in entry.get("top_logprobs") or []:
+        value = _logprob(other["logprob"])
+        found[other["token"]] = value
+        if "id" in other:
+            found[f"token_id:{other['id']}"] = value
+    return found
+
+
+def _logprob(value: object) -> float:
+    if value is None:
+        return math.nan
+    # Room for rounding above 0; a probability in place of its logarithm would be larger.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value > 1e-3:
+        raise ValueError(f"{str(value)[:40]} is no log-probability")
+    return float(value)

@@ -1,0 +1,358 @@
+"""The core in plain Python: slow, obvious, and the oracle that the C++ core is tested against.
+
+Read this file to learn what the search does. `ReferenceForest` has the methods of
+`rtsearch_fast.Forest` and gives the same answers to the last bit, one node at a time and with
+every selection computed from scratch.
+
+Value of a child as its parent sees it, with f simulations in flight through it::
+
+    V = (value_sum + w f value_min) / (N + w f)          w = virtual_loss
+    Q = edge_reward + discount * V                       first-play value where N + w f = 0
+
+Score of a child or leaf, with N' = N + f::
+
+    uct, mcts_g    Q + c * sqrt(ln N'(parent)) / sqrt(max(1, N'))
+    puct           Q + c * prior * sqrt(N'(parent)) / (1 + N')
+    best_first     Q
+
+"uct" and "puct" descend from the root by the highest score to a leaf. "mcts_g" and "best_first"
+take the highest score among all open leaves of the tree, and leave f out of both formulas: a leaf
+in flight is closed to them, and a batch of B gets the best B of the others.
+
+Ties go to the higher Q, then to fewer visits N', then to the lower node id.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .errors import (
+    ArenaFullError,
+    InvalidArgumentError,
+    TreeStateError,
+    UnknownNodeError,
+    UnknownTreeError,
+)
+from .forest import NO_NODE, Columns, SearchParams
+
+__all__ = ["ReferenceForest"]
+
+_MASK = (1 << 64) - 1
+
+
+def _log(n: int) -> float:
+    """ln n by basic operations alone (the C library's differs in the last bit by version)."""
+    m, exponent = math.frexp(n)
+    if m < 0.70710678118654752:
+        m *= 2
+        exponent -= 1
+    s = (m - 1) / (m + 1)
+    z = s * s
+    series = 1.0 / 21
+    for k in range(9, -1, -1):
+        series = series * z + 1.0 / (2 * k + 1)
+    return exponent * 0.69314718055994531 + 2 * s * series
+
+
+def _mix(state: int, word: int) -> int:
+    z = ((state ^ word) + 0x9E3779B97F4A7C15) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+@dataclass(slots=True, eq=False)
+class _Node:
+    id: int
+    parent: _Node | None
+    prior: float
+    edge_reward: float
+    terminal: bool
+    children: list[_Node] = field(default_factory=list)
+    visit_count: int = 0
+    value_sum: float = 0.0
+    in_flight: int = 0
+    expanded: bool = False
+    selected: bool = False
+
+    def path(self) -> list[_Node]:
+        """This node, its parent, and so on to the root."""
+        nodes = [self]
+        while nodes[-1].parent is not None:
+            nodes.append(nodes[-1].parent)
+        return nodes
+
+
+class ReferenceForest:
+    """Twin of `rtsearch_fast.Forest`; see there for the methods' contracts."""
+
+    def __init__(self, params: SearchParams | None = None) -> None:
+        self.params = params if params is not None else SearchParams()
+        self._trees: list[list[_Node] | None] = []
+
+    # --- the four moves --------------------------------------------------------------
+
+    def select(self, trees: Any) -> Any:
+        for tree in trees:
+            self._tree(tree)
+        return np.array([self._select(self._tree(tree)) for tree in trees], np.uint32)
+
+    def _select(self, nodes: list[_Node]) -> int:
+        root = nodes[0]
+        if not self._has_open_leaf(root) or root.in_flight == 65535:
+            return NO_NODE
+        if self._is_global:
+            leaf = max(filter(self._is_open_leaf, nodes), key=self._rank)
+        else:
+            leaf = root
+            while leaf.expanded:
+                leaf = max(filter(self._has_open_leaf, leaf.children), key=self._rank)
+        leaf.selected = True
+        for node in leaf.path():
+            node.in_flight += 1
+        return leaf.id
+
+    def expand(
+        self,
+        trees: Any,
+        nodes: Any,
+        counts: Any,
+        *,
+        priors: Any = None,
+        terminal: Any = None,
+        rewards: Any = None,
+    ) -> Any:
+        parents = self._nodes(trees, nodes)
+        growth: dict[int, int] = {}
+        for tree, parent, count in zip(trees, parents, counts, strict=True):
+            if count < 0:
+                raise InvalidArgumentError(f"counts={count}")
+            if parent.terminal:
+                raise TreeStateError(f"node {parent.id} is terminal")
+        for tree, count in zip(trees, counts, strict=True):
+            growth[int(tree)] = growth.get(int(tree), 0) + int(count)
+            if len(self._tree(tree)) + growth[int(tree)] > self.params.max_nodes:
+                raise ArenaFullError(f"tree {tree}")
+        total = int(sum(counts))
+        for name, column in (("priors", priors), ("terminal", terminal), ("rewards", rewards)):
+            if column is not None and len(column) not in ({0, total}):
+                raise InvalidArgumentError(f"{name} has {len(column)} entries, expected {total}")
+        if priors is not None and not all(0 <= p <= 1 for p in priors):
+            raise InvalidArgumentError("priors must be in [0, 1]")
+        if rewards is not None and not all(math.isfinite(r) for r in rewards):
+            raise InvalidArgumentError("rewards must be finite")
+        first, offset = [], 0
+        for tree, parent, count in zip(trees, parents, counts, strict=True):
+            tree_nodes = self._tree(tree)
+            first.append(len(tree_nodes))
+            parent.expanded = True
+            for i in range(offset, offset + int(count)):
+                child = _Node(
+                    id=len(tree_nodes),
+                    parent=parent,
+                    prior=float(np.float32(1) / np.float32(count)) if priors is None
+                    else float(priors[i]),
+                    edge_reward=0.0 if rewards is None else float(rewards[i]),
+                    terminal=terminal is not None and bool(terminal[i]),
+                )
+                tree_nodes.append(child)
+                parent.children.append(child)
+            offset += int(count)
+        return np.array(first, np.uint32)
+
+    def backup(self, trees: Any, nodes: Any, values: Any, *, release: bool = False) -> None:
+        starts = self._nodes(trees, nodes)
+        for value in values:
+            if not self.params.value_min <= value <= self.params.value_max:
+                raise InvalidArgumentError(f"value {value}")
+        if release:
+            self._check_selected(starts)
+        for start, value in zip(starts, values, strict=True):
+            value = float(value)
+            for node in start.path():
+                if self.params.backup == "mean":
+                    node.value_sum += value
+                else:
+                    node.value_sum = max(node.value_sum, value) if node.visit_count else value
+                node.visit_count += 1
+                value = node.edge_reward + self.params.discount * value
+            if release:
+                self._release(start)
+
+    def release(self, trees: Any, nodes: Any) -> None:
+        starts = self._nodes(trees, nodes)
+        self._check_selected(starts)
+        for node in starts:
+            self._release(node)
+
+    def _release(self, leaf: _Node) -> None:
+        leaf.selected = False
+        for node in leaf.path():
+            node.in_flight -= 1
+
+    # --- selection, from scratch -----------------------------------------------------
+
+    @property
+    def _is_global(self) -> bool:
+        return self.params.rule in ("mcts_g", "best_first")
+
+    def _is_open_leaf(self, node: _Node) -> bool:
+        return (
+            not node.expanded
+            and not node.selected
+            and (not node.terminal or self.params.revisit_terminal)
+        )
+
+    def _has_open_leaf(self, node: _Node) -> bool:
+        pending = [node]
+        while pending:
+            node = pending.pop()
+            if self._is_open_leaf(node):
+                return True
+            pending.extend(node.children)
+        return False
+
+    def _total(self, node: _Node) -> float:
+        if self.params.backup == "mean":
+            return node.value_sum
+        return node.value_sum * node.visit_count
+
+    def _first_play(self, parent: _Node) -> float:
+        params = self.params
+        if params.first_play == "value":
+            return params.first_play_value
+        mean = params.value_min
+        if parent.visit_count:
+            mean = self._total(parent) / parent.visit_count
+        if params.first_play == "first":
+            return mean
+        return max(params.value_min, mean - params.first_play_value)
+
+    def _rank(self, node: _Node) -> tuple[float, float, int, int]:
+        """Score and tie-breaks, to be maximised."""
+        params, parent = self.params, node.parent
+        if parent is None:  # the root has no rival
+            return (0.0, 0.0, 0, 0)
+        in_flight = 0 if self._is_global else node.in_flight
+        visits = node.visit_count + in_flight
+        parent_visits = parent.visit_count + (0 if self._is_global else parent.in_flight)
+        loss = params.virtual_loss * in_flight
+        weight = node.visit_count + loss
+        value = self._first_play(parent)
+        if weight > 0:
+            mean = (self._total(node) + loss * params.value_min) / weight
+            value = node.edge_reward + params.discount * mean
+        if visits == 0 and params.first_play == "first":
+            score = math.inf
+        elif params.rule == "puct":
+            score = value + params.exploration * math.sqrt(parent_visits) * node.prior / (
+                1.0 + visits
+            )
+        elif params.rule == "best_first":
+            score = value
+        else:
+            root_log = math.sqrt(_log(parent_visits)) if parent_visits else 0.0
+            score = value + params.exploration * root_log * (1.0 / math.sqrt(max(1, visits)))
+        return (score, value, -visits, -node.id)
+
+    # --- trees -----------------------------------------------------------------------
+
+    @property
+    def num_trees(self) -> int:
+        return sum(tree is not None for tree in self._trees)
+
+    def create_trees(self, count: int = 1) -> Any:
+        if count < 0:
+            raise InvalidArgumentError(f"count={count}")
+        first = len(self._trees)
+        self._trees += [[self._root()] for _ in range(count)]
+        return np.arange(first, first + count, dtype=np.int32)
+
+    def drop_trees(self, trees: Any) -> None:
+        for tree in trees:
+            self._tree(tree)
+        if len(set(map(int, trees))) < len(trees):
+            raise UnknownTreeError("a tree is named twice")
+        for tree in trees:
+            self._trees[tree] = None
+
+    def reroot(self, tree: int, node: int) -> Any:
+        nodes = self._tree(tree)
+        (root,) = self._nodes([tree], [node])
+        if nodes[0].in_flight:
+            raise TreeStateError("leaves are in flight")
+        kept = [n for n in nodes if root in n.path()]
+        mapping = np.full(len(nodes), NO_NODE, np.uint32)
+        mapping[[n.id for n in kept]] = np.arange(len(kept))
+        for new, n in enumerate(kept):
+            n.id = new
+        root.parent, root.prior, root.edge_reward = None, 1.0, 0.0
+        self._trees[tree] = kept
+        return mapping
+
+    def children(self, tree: int, node: int) -> Any:
+        (parent,) = self._nodes([tree], [node])
+        return np.array([child.id for child in parent.children], np.uint32)
+
+    def columns(self, tree: int) -> Columns:
+        nodes = self._tree(tree)
+        return Columns(
+            parent=np.array(
+                [NO_NODE if n.parent is None else n.parent.id for n in nodes], np.uint32
+            ),
+            visit_count=np.array([n.visit_count for n in nodes], np.uint32),
+            value_sum=np.array([n.value_sum for n in nodes], np.float64),
+            prior=np.array([n.prior for n in nodes], np.float32),
+            edge_reward=np.array([n.edge_reward for n in nodes], np.float32),
+            in_flight=np.array([n.in_flight for n in nodes], np.uint16),
+            terminal=np.array([n.terminal for n in nodes], np.bool_),
+            expanded=np.array([n.expanded for n in nodes], np.bool_),
+        )
+
+    def num_nodes(self, tree: int) -> int:
+        return len(self._tree(tree))
+
+    def has_open_leaf(self, tree: int) -> bool:
+        return self._has_open_leaf(self._tree(tree)[0])
+
+    def signature(self, tree: int) -> int:
+        nodes = self._tree(tree)
+        state = _mix(0x9E3779B97F4A7C15, len(nodes))
+        for n in nodes:
+            parent = NO_NODE if n.parent is None else n.parent.id
+            (value_bits,) = struct.unpack("<Q", struct.pack("<d", n.value_sum))
+            reward_bits, prior_bits = struct.unpack("<II", struct.pack("<ff", n.edge_reward, n.prior))
+            state = _mix(state, parent << 32 | n.visit_count)
+            state = _mix(state, value_bits)
+            state = _mix(state, prior_bits << 32 | reward_bits)
+            state = _mix(state, n.terminal | n.expanded << 1)
+        return state
+
+    @staticmethod
+    def _root() -> _Node:
+        return _Node(id=0, parent=None, prior=1.0, edge_reward=0.0, terminal=False)
+
+    def _tree(self, tree: int) -> list[_Node]:
+        nodes = self._trees[tree] if 0 <= tree < len(self._trees) else None
+        if nodes is None:
+            raise UnknownTreeError(f"tree {tree}")
+        return nodes
+
+    def _nodes(self, trees: Any, nodes: Any) -> list[_Node]:
+        found = []
+        for tree, node in zip(trees, nodes, strict=True):
+            tree_nodes = self._tree(tree)
+            if not 0 <= node < len(tree_nodes):
+                raise UnknownNodeError(f"node {node} of tree {tree}")
+            found.append(tree_nodes[node])
+        return found
+
+    @staticmethod
+    def _check_selected(nodes: list[_Node]) -> None:
+        if not all(node.selected for node in nodes) or len(set(map(id, nodes))) < len(nodes):
+            raise TreeStateError("a node is not in flight, or named twice")

@@ -1,0 +1,68 @@
+"""The question put to a judging language model: ready-made ones, or a user's file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..engine.template import Template
+
+__all__ = ["PRESETS", "JudgeTemplate"]
+
+_INSTRUCTION = "You check solutions of mathematical problems."
+# The question comes last: the judgements of a problem share its text, and those of one branch the
+# steps too, in the engine's prefix cache.
+_CASE = (
+    "Problem:\n{problem}\n\nSolution:\n{solution}\n\n"
+    "Is this solution correct? Answer with one word, Yes or No."
+)
+
+#: Each ends with a line break, so that the labels "Yes" and "No" are tokens without a blank before.
+PRESETS = {
+    "plain": f"{_INSTRUCTION}\n\n{_CASE}\nAnswer:\n",
+    "chatml": (
+        f"<|im_start|>system\n{_INSTRUCTION}<|im_end|>\n"
+        f"<|im_start|>user\n{_CASE}<|im_end|>\n<|im_start|>assistant\n"
+    ),
+    "llama3": (
+        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
+        f"{_INSTRUCTION}<|eot_id|>"
+        f"<|start_header_id|>user<|end_header_id|>\n\n{_CASE}<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeTemplate:
+    """Turns a problem and a solution into the text whose next token is the verdict.
+
+    Labels and template belong together: a template that ends in ``Answer:`` makes most models
+    write the label with a blank before it, and wants ``labels=(" Yes", " No")``.
+
+    Attributes
+    ----------
+    template : Template
+        With the places ``{problem}`` and ``{solution}``.
+    """
+
+    template: Template
+
+    @classmethod
+    def load(cls, path_or_preset: str) -> JudgeTemplate:
+        """Take a preset ("plain", "chatml", "llama3") or read a file that holds both places.
+
+        Raises
+        ------
+        DataError
+            There is no such preset or file, or it lacks a place.
+        """
+        return cls(Template.find(str(path_or_preset), PRESETS, ("problem", "solution")))
+
+    @property
+    def name(self) -> str:
+        """Name and hash of the template's text."""
+        return self.template.identity
+
+    def render(self, problem: str, steps: tuple[str, ...]) -> str:
+        """Return the text to judge; what problem and solution say is not interpreted."""
+        return self.template.fill(problem=problem, solution="".join(steps).strip())

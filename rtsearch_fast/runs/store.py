@@ -1,0 +1,327 @@
+"""The results file of a run: append-only JSONL, safe against kill, resumable, byte-reproducible.
+
+One line a finished problem, ``{"key": ..., **record}``. A line is on disk when `append` returns,
+so whatever kills a run costs only what was in flight. `finalize` sorts the lines at the end: a
+run killed and resumed any number of times leaves the same bytes as one left in peace. Hence
+nothing that differs between two runs may be in a record: wall times go to a second file,
+``<path>.timing.jsonl``, which is kept up by best effort and never compared.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from ..errors import InvalidArgumentError, RunStoreError
+from ..search.records import Problem
+
+__all__ = ["RunStore", "content_key"]
+
+_HEAD = b'{"key": "'  # how every line starts, by which a torn one is told from a foreign file
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def content_key(
+    problem: Problem,
+    method: str,
+    options: Mapping[str, Any],
+    policy_name: str,
+    reward_name: str | None,
+    **more: Any,
+) -> str:
+    """The identity of a record: 32 hex digits over all that determines it.
+
+    A setting that changes a result changes the key, so that resuming with other settings computes
+    anew instead of mixing results.
+
+    Examples
+    --------
+    >>> content_key(Problem("1", "1 + 1 = ?"), "cot", {"seed": 0}, "model", None)
+    '6ff2f2e590b61f6de4bd009ba4966bda'
+    """
+    content = {
+        "unique_id": problem.unique_id,
+        "problem": problem.problem,
+        "method": method,
+        "options": dict(options),
+        "policy": policy_name,
+        "reward": reward_name,
+        "more": more,
+    }
+    try:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"options must be plain JSON values: {error}") from None
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class RunStore:
+    """The results file of one run, open for one writer. Use it as a context manager.
+
+    Parameters
+    ----------
+    path : path-like
+        The JSONL file; its folder is made if need be.
+    header : mapping, optional
+        The settings of this session, noted in the timing file for human readers.
+    resume : bool
+        Go on with a file that holds records already, instead of refusing it.
+
+    Attributes
+    ----------
+    done : dict of str to dict
+        The records written so far, by key, in the order of the file.
+    warning : str or None
+        What had to be repaired on opening.
+
+    Raises
+    ------
+    RunStoreError
+        The file is in use, exists (without `resume`), is damaged or cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        header: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
+        self._path = os.path.realpath(path)  # a link stays a link when the file is replaced
+        self._timing_path = f"{self._path}.timing.jsonl"
+        self._size = 0  # bytes of whole lines
+        self.done: dict[str, dict[str, Any]] = {}
+        self.warning: str | None = None
+        self._fd = self._open()
+        try:
+            self._read(resume)
+            if not self.done:
+                with suppress(OSError):
+                    os.remove(self._timing_path)  # the times of a run that is no more
+            if header is not None:
+                self._note({"header": dict(header)})
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> RunStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unlock and close the file; a second call does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def append(self, key: str, record: Mapping[str, Any]) -> None:
+        """Write one record; it is on disk when this returns.
+
+        Raises
+        ------
+        RunStoreError
+            It cannot be written, e.g. for want of space. All earlier records are kept.
+        """
+        self._require_open()
+        if key in self.done:
+            raise InvalidArgumentError(f"{self._path}: key {key} is written already")
+        if "key" in record:
+            raise InvalidArgumentError("a record must not have a field named key")
+        line = _line({"key": key, **record})
+        try:
+            _write(self._fd, line)
+            os.fsync(self._fd)
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._size)
+            self.close()  # what is behind the last whole line is unknown: only reopening tells
+            raise RunStoreError(
+                f"{self._path}: cannot write ({error.strerror}); its {len(self.done)} records are "
+                "kept, make room and go on with --resume"
+            ) from error
+        self._size += len(line)
+        self.done[key] = _record(line)[1]
+
+    def finalize(self, order: Iterable[str]) -> None:
+        """Sort the file: records of `order` first, then all others as they are.
+
+        Keys of `order` without a record are passed over. The sorted file takes the place of the
+        old one in one step.
+        """
+        self._require_open()
+        first = dict.fromkeys(key for key in order if key in self.done)
+        keys = [*first, *(key for key in self.done if key not in first)]
+        temporary = f"{self._path}.tmp"
+        fd = -1
+        try:
+            lines = {_record(line)[0]: line for line in reversed(self._lines())}
+            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+            os.fchmod(fd, stat.S_IMODE(os.fstat(self._fd).st_mode))
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before anybody can find it
+            _write(fd, b"".join(lines[key] for key in keys))
+            os.fsync(fd)
+            os.replace(temporary, self._path)
+            _sync_folder(self._path)
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            with suppress(OSError):
+                os.remove(temporary)
+            raise RunStoreError(
+                f"{self._path}: cannot be sorted ({error.strerror}); its {len(self.done)} records "
+                "are kept in the order of writing, make room and run again with --resume"
+            ) from error
+        os.close(self._fd)
+        self._fd = fd
+        self._size = sum(len(lines[key]) for key in keys)
+        self.done = {key: self.done[key] for key in keys}
+
+    def _require_open(self) -> None:
+        if self._fd < 0:
+            raise RunStoreError(f"{self._path}: closed; open it again with resume=True")
+
+    def append_timing(self, key: str, timing: Mapping[str, Any]) -> None:
+        """Note wall times of a record in the timing file. Failures to write are passed over."""
+        self._note({"key": key, **timing})
+
+    def timings(self) -> dict[str, dict[str, Any]]:
+        """The wall times noted so far, by key; of two notes on one key the later."""
+        timings = {}
+        with suppress(OSError), open(self._timing_path, "rb") as file:
+            for line in file:
+                with suppress(ValueError):
+                    key, timing = _record(line)
+                    timings[key] = timing
+        return timings
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        # The leading newline ends a line that a kill may have torn.
+        with suppress(OSError), open(self._timing_path, "ab") as file:
+            file.write(b"\n" + _line(entry))
+
+    def _open(self) -> int:
+        """Open and lock the file that bears the name now, not one that was just replaced."""
+        try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            while True:
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+                try:
+                    if not stat.S_ISREG(os.fstat(fd).st_mode):
+                        raise RunStoreError(f"{self._path}: not a plain file; choose another name")
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.path.samestat(os.fstat(fd), os.stat(self._path)):
+                        _sync_folder(self._path)
+                        return fd
+                except BaseException:
+                    os.close(fd)
+                    raise
+                os.close(fd)
+        except BlockingIOError:
+            raise RunStoreError(
+                f"{self._path}: another process is writing it; wait for that run to end, or "
+                "choose another --output"
+            ) from None
+        except RunStoreError:
+            raise
+        except OSError as error:
+            raise RunStoreError(
+                f"{self._path}: cannot be opened ({error.strerror}); choose another --output"
+            ) from error
+
+    def _lines(self) -> list[bytes]:
+        with open(self._fd, "rb", closefd=False) as file:
+            file.seek(0)
+            return file.readlines()
+
+    def _read(self, resume: bool) -> None:
+        try:
+            lines = self._lines()
+        except OSError as error:
+            raise RunStoreError(f"{self._path}: cannot be read ({error.strerror})") from error
+        if lines and not resume:
+            raise RunStoreError(
+                f"{self._path}: exists; pass --resume to continue it or choose another --output"
+            )
+        for number, line in enumerate(lines, start=1):
+            try:
+                key, record = _record(line)
+            except ValueError as error:
+                if number == len(lines) and _is_torn(line):
+                    self._cut(len(line))
+                    return
+                raise RunStoreError(
+                    f"{self._path}, line {number}: not a record ({error}); mend or delete the "
+                    "line, or choose another --output"
+                ) from None
+            self._size += len(line)
+            self.done.setdefault(key, record)
+
+    def _cut(self, excess: int) -> None:
+        try:
+            os.ftruncate(self._fd, self._size)
+            os.fsync(self._fd)
+        except OSError as error:
+            raise RunStoreError(f"{self._path}: cannot be cut ({error.strerror})") from error
+        self.warning = (
+            f"{self._path}: the last record was cut off when the run was stopped; removed its "
+            f"{excess} bytes, it will be computed again"
+        )
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError(f"a record must be plain JSON: {error}") from None
+    # A model may emit half of a surrogate pair, which UTF-8 cannot hold but a JSON escape can.
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text).encode() + b"\n"
+
+
+def _record(line: bytes) -> tuple[str, dict[str, Any]]:
+    """Key and record of one line; ValueError if it is not one."""
+    if not line.endswith(b"\n"):
+        raise ValueError("the line has no end")
+    try:
+        value = json.loads(line.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict) or not isinstance(value.get("key"), str):
+        raise ValueError("no object with a key")
+    return value.pop("key"), value
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether this last line is one of ours, cut off, or blocks that were never filled."""
+    return line.startswith(_HEAD) or _HEAD.startswith(line) or not line.strip(b"\0\n")
+
+
+def _write(fd: int, data: bytes) -> None:
+    """All of `data`; a full disk may take a part of it before it refuses the rest."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _sync_folder(path: str) -> None:
+    """Make a new or replaced name in the folder last. Some file systems cannot."""
+    with suppress(OSError):
+        fd = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,301 @@
+"""A small OpenAI-compatible model server for tests, on a thread and a free port of 127.0.0.1.
+
+What it writes follows from (prompt, seed) alone, through a function the test may give, so a whole
+search can be run through HTTP and compared with one in process. It speaks the dialects of the real
+servers, and fails on demand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+__all__ = ["FAULTS", "TOKEN_LOGPROB", "OpenAIServer", "solution_text", "token_id", "tokenize"]
+
+#: Every generated token has this log-probability.
+TOKEN_LOGPROB = -0.25
+
+#: What `OpenAIServer.fail` takes.
+FAULTS = (
+    "500", "503", "429", "hang", "drop", "truncated", "html", "list", "nan", "no-choices",
+    "no-choice", "two-choices", "text-is-number", "no-finish", "no-usage", "usage-is-text",
+    "no-logprobs", "bad-logprobs", "probabilities", "404", "401", "400",
+)
+
+
+def tokenize(text: str) -> list[str]:
+    """Split into words with the blank before them, and single other characters."""
+    return re.findall(r" ?\w+|\W", text)
+
+
+def token_id(token: str) -> int:
+    return zlib.crc32(token.encode()) % 50_000
+
+
+def solution_text(prompt: str, seed: int) -> str:
+    """A labelled solution; the numbers depend on prompt and seed."""
+    number = zlib.crc32(f"{seed}:{prompt}".encode()) % 90 + 10
+    return (
+        f"## Analysis\nLook at {number}.\n## Step 1: Double it\n{number} * 2 = {number * 2}.\n"
+        f"## Answer\n\\boxed{{{number * 2}}}"
+    )
+
+
+class OpenAIServer:
+    """Serves `/v1/models`, `/v1/completions` and, in two dialects, `/tokenize`.
+
+    Parameters
+    ----------
+    text : callable
+        ``text(prompt, seed)`` is what the model writes before it ends the text.
+    next_tokens : callable
+        ``next_tokens(prompt)`` gives log-probabilities of next tokens, by their text.
+    models : tuple of str
+    dialect : {"vllm", "sglang", "llama", "plain"}
+    refused : tuple of str
+        Request fields that are answered with status 400.
+    ignore_seed : bool
+        Each request gets a seed of its own.
+    """
+
+    def __init__(
+        self,
+        text: Callable[[str, int], str] = solution_text,
+        next_tokens: Callable[[str], dict[str, float]] = lambda prompt: {"Yes": -0.5, "No": -1.5},
+        *,
+        models: tuple[str, ...] = ("test-model",),
+        dialect: str = "vllm",
+        refused: tuple[str, ...] = (),
+        ignore_seed: bool = False,
+    ) -> None:
+        self.text = text
+        self.next_tokens = next_tokens
+        self.models = models
+        self.dialect = dialect
+        self.refused = refused
+        self.ignore_seed = ignore_seed
+        #: Bodies of the completion requests, and headers of all, in order of arrival.
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        #: Most completion requests that were under way at once.
+        self.most_at_once = 0
+        #: Seconds that each completion takes.
+        self.delay = 0.0
+        #: Text of the "400", "401" and "404" faults; headers of "429" and "503".
+        self.message = "The request is wrong."
+        self.retry_after = "0"
+        self._faults: deque[str] = deque()
+        self._always: str | None = None
+        self._at_once = 0
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        self._http.daemon_threads = True
+        self.base_url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
+        self._thread.start()
+
+    def fail(self, fault: str, times: int | None = 1) -> None:
+        """Let the next completion requests fail; ``times=None`` is for ever."""
+        if fault not in FAULTS:
+            raise ValueError(fault)
+        if times is None:
+            self._always = fault
+        else:
+            self._faults.extend([fault] * times)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    # --- answers --------------------------------------------------------------
+
+    def completion(self, body: dict[str, Any], fault: str | None) -> tuple[int, bytes]:
+        for field in self.refused:
+            if field in body:
+                return 400, _error(f"Unrecognized request argument supplied: {field}")
+        if fault in ("400", "401", "404", "500", "503", "429"):
+            return int(fault), _error(self.message)
+        if body["model"] not in self.models:
+            return 404, _error(f"The model `{body['model']}` does not exist.")
+        data = self._answer(body)
+        choice = data["choices"][0]
+        if fault == "html":
+            return 200, b"<html>\nSign in</html>"
+        if fault == "list":
+            return 200, b"[]"
+        if fault == "no-choices":
+            del data["choices"]
+        elif fault == "no-choice":
+            data["choices"] = []
+        elif fault == "two-choices":
+            data["choices"] *= 2
+        elif fault == "text-is-number":
+            choice["text"] = 7
+        elif fault == "no-finish":
+            choice["finish_reason"] = None
+        elif fault == "no-usage":
+            del data["usage"]
+        elif fault == "usage-is-text":
+            data["usage"]["completion_tokens"] = "many"
+        elif fault == "no-logprobs":
+            choice["logprobs"] = None
+        elif fault == "bad-logprobs":
+            choice["logprobs"] = {"tokens": ["a"], "token_logprobs": [-1.0, -1.0]}
+        elif fault == "probabilities":
+            choice["logprobs"] = {"tokens": ["a"], "token_logprobs": [0.9]}
+        elif fault == "nan":
+            choice["logprobs"] = {"tokens": ["a"], "token_logprobs": [float("nan")]}
+        payload = json.dumps(data).encode()
+        return 200, payload[: len(payload) // 2] if fault == "truncated" else payload
+
+    def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            seed = len(self.bodies) if self.ignore_seed else body.get("seed", 0)
+        if body.get("temperature") == 0:
+            seed = 0
+        tokens = tokenize(self.text(body["prompt"], seed))
+        limit, stops = body["max_tokens"], body.get("stop") or []
+        text, used, reason, stopped_by = "", [], "length", None
+        for token in [*tokens, ""]:
+            if len(used) == limit:
+                break
+            used.append(token)
+            text += token
+            met = [stop for stop in stops if stop in text]
+            if met:
+                stopped_by = min(met, key=text.index)
+                text, reason = text[: text.index(stopped_by)], "stop"
+                break
+            if token == "":
+                reason = "stop"
+        choice = {"index": 0, "text": text, "finish_reason": reason,
+                  "logprobs": self._logprobs(body, used)}
+        data = {"model": body["model"], "choices": [choice],
+                "usage": {"prompt_tokens": len(tokenize(body["prompt"])),
+                          "completion_tokens": len(used)}}
+        if self.dialect == "vllm":
+            choice["stop_reason"] = stopped_by
+        elif self.dialect == "sglang":
+            choice["matched_stop"] = stopped_by if stopped_by or reason == "length" else 2
+        elif self.dialect == "llama":
+            data["__verbose"] = {
+                "stop_type": "limit" if reason == "length" else "word" if stopped_by else "eos"
+            }
+        return data
+
+    def _logprobs(self, body: dict[str, Any], used: list[str]) -> dict[str, Any] | None:
+        wanted = body.get("logprobs")
+        if wanted is None or (wanted == 0 and self.dialect == "llama"):
+            return None
+        next_tokens = self.next_tokens(body["prompt"])
+        ranked = sorted(next_tokens.items(), key=lambda item: -item[1])[:wanted]
+        if self.dialect == "llama":
+            return {"content": [
+                {"id": token_id(token), "token": token, "logprob": TOKEN_LOGPROB,
+                 "top_logprobs": [{"id": token_id(t), "token": t, "logprob": v} for t, v in ranked]}
+                for token in used
+            ]}
+        ids = body.get("logprob_token_ids")
+        if ids and self.dialect == "vllm":
+            ranked = [(t, v) for t, v in next_tokens.items() if token_id(t) in ids]
+        name = str
+        if body.get("return_tokens_as_token_ids") and self.dialect == "vllm":
+            name = lambda token: f"token_id:{token_id(token)}"  # noqa: E731
+        top = {name(token): value for token, value in ranked}
+        return {"tokens": [name(token) for token in used],
+                "token_logprobs": [TOKEN_LOGPROB] * len(used),
+                "top_logprobs": [top] * len(used)}
+
+    def tokenization(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        if self.dialect not in ("vllm", "llama"):
+            return 404, _error("Not Found")
+        text = body.get("prompt" if self.dialect == "vllm" else "content", "")
+        return 200, json.dumps({"tokens": [token_id(token) for token in tokenize(text)]}).encode()
+
+    # --- requests -------------------------------------------------------------
+
+    def handle(self, handler: BaseHTTPRequestHandler, body: dict[str, Any] | None) -> None:
+        with self._lock:
+            self.paths.append(handler.path)
+            self.headers.append({key.lower(): value for key, value in handler.headers.items()})
+        if body is None:
+            known = handler.path == "/v1/models"
+            models = json.dumps({"data": [{"id": name} for name in self.models]}).encode()
+            _reply(handler, 200 if known else 404, models if known else _error("Not Found"))
+        elif handler.path == "/tokenize":
+            _reply(handler, *self.tokenization(body))
+        elif handler.path == "/v1/completions":
+            self._handle_completion(handler, body)
+        else:
+            _reply(handler, 404, _error("Not Found"))
+
+    def _handle_completion(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        with self._lock:
+            self.bodies.append(body)
+            fault = self._faults.popleft() if self._faults else self._always
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            time.sleep(self.delay)
+            if fault == "hang":
+                self._closed.wait(10)
+                return
+            status, payload = self.completion(body, fault)
+        finally:
+            with self._lock:
+                self._at_once -= 1
+        headers = {"retry-after": self.retry_after} if fault in ("429", "503") else {}
+        _reply(handler, status, payload, headers, drop=fault == "drop")
+
+
+def _error(message: str) -> bytes:
+    return json.dumps({"error": {"message": message, "code": 1}}).encode()
+
+
+def _reply(
+    handler: BaseHTTPRequestHandler,
+    status: int,
+    payload: bytes,
+    headers: dict[str, str] | None = None,
+    *,
+    drop: bool = False,
+) -> None:
+    handler.send_response(status)
+    for name, value in (headers or {}).items():
+        handler.send_header(name, value)
+    handler.send_header("content-length", str(len(payload)))
+    handler.end_headers()
+    handler.wfile.write(payload[: len(payload) // 2] if drop else payload)
+    if drop:
+        handler.close_connection = True
+
+
+def _handler_of(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        # Headers and body are two writes: without this each answer waits for a delayed ACK.
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            server.handle(self, None)
+
+        def do_POST(self) -> None:
+            server.handle(self, json.loads(self.rfile.read(int(self.headers["content-length"]))))
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler
