@@ -140,7 +140,7 @@ class ReferenceForest:
                 raise ArenaFullError(f"tree {tree}")
         total = int(sum(counts))
         for name, column in (("priors", priors), ("terminal", terminal), ("rewards", rewards)):
-            if column is not None and len(column) not in ({0, total}):
+            if column is not None and len(column) != total:
                 raise InvalidArgumentError(f"{name} has {len(column)} entries, expected {total}")
         if priors is not None and not all(0 <= p <= 1 for p in priors):
             raise InvalidArgumentError("priors must be in [0, 1]")

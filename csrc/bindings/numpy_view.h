@@ -35,6 +35,10 @@ std::span<const T> AsSpan(const pybind11::handle& object, const char* name) {
     throw Error(Fault::kInvalidArgument,
                 std::string(name) + " is not contiguous: pass np.ascontiguousarray(" + name + ")");
   }
+  if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) {
+    throw Error(Fault::kInvalidArgument, std::string(name) + " is not aligned: pass " + name +
+                                             ".copy()");
+  }
   return {static_cast<const T*>(array.data()), static_cast<std::size_t>(array.size())};
 }
 

@@ -168,9 +168,9 @@ void Forest::Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes
     total += static_cast<std::size_t>(counts[i]);
   }
   CheckRoom(trees, counts);
-  if (!priors.empty()) CheckLength("priors", priors.size(), total);
-  if (!terminal.empty()) CheckLength("terminal", terminal.size(), total);
-  if (!rewards.empty()) CheckLength("rewards", rewards.size(), total);
+  if (priors.data() != nullptr) CheckLength("priors", priors.size(), total);
+  if (terminal.data() != nullptr) CheckLength("terminal", terminal.size(), total);
+  if (rewards.data() != nullptr) CheckLength("rewards", rewards.size(), total);
   for (std::size_t i = 0; i < priors.size(); ++i) {
     if (!(priors[i] >= 0 && priors[i] <= 1)) {
       throw Error(Fault::kInvalidArgument, "prior " + std::to_string(priors[i]) + Position(i) +

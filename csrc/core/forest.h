@@ -41,8 +41,8 @@ class Forest {
   // may be named several times: later selections see the earlier ones in flight.
   void Select(std::span<const TreeId> trees, std::span<NodeId> leaves);
 
-  // Append counts[i] children to nodes[i]. priors, terminal and rewards are empty or hold one
-  // entry per new child. first_children[i] is the id of the first child.
+  // Append counts[i] children to nodes[i]. priors, terminal and rewards are left out (spans of
+  // nullptr) or hold one entry per new child. first_children[i] is the id of the first child.
   void Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes,
               std::span<const std::int32_t> counts, std::span<const float> priors,
               std::span<const std::uint8_t> terminal, std::span<const float> rewards,
@@ -83,7 +83,7 @@ class Forest {
   const RootTables tables_;
   std::vector<std::unique_ptr<Tree>> trees_;  // by id; null once dropped
   std::vector<TreeStorage> pool_;
-  std::size_t num_trees_ = 0;
+  std::atomic<std::size_t> num_trees_ = 0;  // read by num_trees() from any thread
   std::atomic<bool> busy_{false};
 };
 

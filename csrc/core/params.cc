@@ -9,6 +9,12 @@
 namespace rts {
 namespace {
 
+// Far beyond any use, and far enough from the end of the range that no sum of 2**32 values and no
+// score overflows: NaN scores would have no order.
+constexpr double kLargest = 1e100;
+
+bool IsModerate(double x) { return std::abs(x) <= kLargest; }  // false for NaN
+
 void Require(bool ok, const char* name, double value, const char* wanted) {
   if (ok) return;
   throw Error(Fault::kInvalidArgument,
@@ -18,16 +24,16 @@ void Require(bool ok, const char* name, double value, const char* wanted) {
 }  // namespace
 
 void SearchParams::Validate() const {
-  Require(std::isfinite(exploration) && exploration >= 0, "exploration", exploration,
-          "must be a finite number >= 0");
-  Require(std::isfinite(first_play_value), "first_play_value", first_play_value,
-          "must be a finite number");
-  Require(std::isfinite(virtual_loss) && virtual_loss >= 0, "virtual_loss", virtual_loss,
-          "must be a finite number >= 0");
+  Require(IsModerate(exploration) && exploration >= 0, "exploration", exploration,
+          "must be in [0, 1e100]");
+  Require(IsModerate(first_play_value), "first_play_value", first_play_value,
+          "must be in [-1e100, 1e100]");
+  Require(IsModerate(virtual_loss) && virtual_loss >= 0, "virtual_loss", virtual_loss,
+          "must be in [0, 1e100]");
   Require(discount >= 0 && discount <= 1, "discount", discount, "must be in [0, 1]");
-  Require(std::isfinite(value_min), "value_min", value_min, "must be a finite number");
-  Require(std::isfinite(value_max) && value_max > value_min, "value_max", value_max,
-          "must be a finite number above value_min");
+  Require(IsModerate(value_min), "value_min", value_min, "must be in [-1e100, 1e100]");
+  Require(IsModerate(value_max) && value_max > value_min, "value_max", value_max,
+          "must be above value_min and at most 1e100");
   Require(max_nodes >= 1 && max_nodes <= kMaxNodes, "max_nodes", static_cast<double>(max_nodes),
           "must be in [1, 2**32 - 2]");
 }

@@ -35,8 +35,10 @@ _PLAIN_SAMPLING = {
     "min_p": 0.0,
     "repetition_penalty": 1.0,
 }
-#: Fields that a strict server may refuse; it is then asked without, from then on.
+#: Fields that a strict server may refuse; it is then asked without, from then on. Samples can do
+#: without log-probabilities too, labels cannot.
 _OPTIONAL = (*_PLAIN_SAMPLING, "seed", "logprob_token_ids", "return_tokens_as_token_ids")
+_OPTIONAL_FOR_SAMPLES = (*_OPTIONAL, "logprobs")
 
 
 class CompletionsEngine:
@@ -129,7 +131,7 @@ class CompletionsEngine:
             body["stop"] = list(request.stop)
 
         async def one(seed: int) -> Sample:
-            data = await self._post({**body, "seed": seed})
+            data = await self._post({**body, "seed": seed}, _OPTIONAL_FOR_SAMPLES)
             return read_sample(data, self._url, with_stop=bool(request.stop))
 
         # The API has one seed a request, and with n > 1 a sample would depend on its neighbours.
@@ -167,7 +169,7 @@ class CompletionsEngine:
             found = read_next_tokens(await self._post({**body, "prompt": prompt}), self._url)
             return tuple(
                 found.get(f"token_id:{token_id}", found.get(label, math.nan))
-                for label, token_id in zip(labels, ids)
+                for label, token_id in zip(labels, ids, strict=True)
             )
 
         return await _together(one(prompt) for prompt in prompts)
@@ -201,16 +203,21 @@ class CompletionsEngine:
         """Close the connections. Sharing is safe: a later request opens new ones."""
         await self._http.aclose()
 
-    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Ask for completions, without the fields that this server turns out to refuse."""
-        body = {key: value for key, value in body.items() if key not in self._refused}
+    async def _post(
+        self, body: dict[str, Any], optional: tuple[str, ...] = _OPTIONAL
+    ) -> dict[str, Any]:
+        """Ask for completions, without the optional fields that this server refuses."""
+        body = {
+            key: value for key, value in body.items()
+            if key not in self._refused or key not in optional
+        }
         dropped = []
         while True:
             reply = await self._http.send("POST", self._url, body)
             if reply.status not in (400, 422):
                 break
             words = reply.body.decode("utf-8", "replace")
-            named = [key for key in _OPTIONAL if key in body and re.search(rf"\b{key}\b", words)]
+            named = [key for key in optional if key in body and re.search(rf"\b{key}\b", words)]
             if not named:
                 break
             for key in named:
@@ -267,7 +274,7 @@ class CompletionsEngine:
             "model": self._model, "prompt": label, "content": label, "add_special_tokens": False,
         })
         try:
-            tokens = json.loads(reply.body)["tokens"] if reply.ok else None
+            tokens: Any = json.loads(reply.body)["tokens"] if reply.ok else None
         except (ValueError, KeyError, TypeError):
             tokens = None
         if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
@@ -277,7 +284,7 @@ class CompletionsEngine:
                 f"the label {label!r} is {len(tokens)} tokens of {self._model}: choose labels that "
                 "are one token each"
             )
-        return tokens[0]
+        return int(tokens[0])
 
 
 async def _together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:

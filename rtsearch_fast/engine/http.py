@@ -54,7 +54,7 @@ class Reply:
 
 
 class JsonHttp:
-    """A connection pool to one server. It belongs to the event loop that first used it.
+    """A connection pool to one server. Until `aclose` it belongs to the loop that used it first.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ class JsonHttp:
         self._tries = retries + 1
         self._retry_wait = retry_wait
         self._max_concurrency = max_concurrency
-        self._turn = asyncio.Semaphore(max_concurrency)
         self._client: Any = None
+        self._turn: asyncio.Semaphore
 
     async def send(self, method: str, url: str, body: object = None) -> Reply:
         """Send one request, again if that may help, and return the answer unread.
@@ -141,8 +141,9 @@ class JsonHttp:
                 wait_max=_LONGEST_WAIT,
             ):
                 with attempt:
+                    client = self._open(httpx)
                     async with self._turn:
-                        response = await self._open(httpx).request(method, url, content=content)
+                        response = await client.request(method, url, content=content)
                     if response.status_code == 429 or (
                         response.status_code >= 500 and response.status_code != 501
                     ):
@@ -201,7 +202,6 @@ class JsonHttp:
     def fresh(self) -> JsonHttp:
         """Return a client with the same settings and no connections, for another event loop."""
         twin = copy.copy(self)
-        twin._turn = asyncio.Semaphore(self._max_concurrency)
         twin._client = None
         return twin
 
@@ -220,8 +220,13 @@ class JsonHttp:
                 auth=self._auth,
                 headers=headers,
                 timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 10.0), pool=None),
-                limits=httpx.Limits(max_connections=self._max_concurrency),
+                limits=httpx.Limits(
+                    max_connections=self._max_concurrency,
+                    max_keepalive_connections=self._max_concurrency,
+                ),
             )
+            # A semaphore belongs to an event loop as the connections do.
+            self._turn = asyncio.Semaphore(self._max_concurrency)
         return self._client
 
     def _one_line(self, text: str) -> str:

@@ -74,8 +74,10 @@ LabelLogprobs = tuple[float, ...]
 class Engine(Protocol):
     """A running language model. Many calls may be awaited at once; the engine batches them."""
 
-    #: Identifies the model for resuming runs (a folder's or a served model's name, no secrets).
-    name: str
+    @property
+    def name(self) -> str:
+        """Identifies the model for resuming runs (a folder's or a served model's name, no secrets)."""
+        ...
 
     async def complete(self, request: CompletionRequest) -> Sequence[Sample]:
         """Draw ``len(request.seeds)`` samples, in the order of the seeds.

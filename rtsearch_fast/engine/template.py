@@ -15,7 +15,7 @@ __all__ = ["Template"]
 #: Tokens that begin and end turns and texts, in the spellings of the common model families. A
 #: server reads them as control tokens wherever they stand in a prompt.
 _CONTROL = re.compile(
-    r"<(?=[|｜][^<>|｜\s]+[|｜]>|/?s>|bos>|eos>|pad>|unk>|(?:start|end)_of_turn>)|\[(?=/?INST\])"
+    r"<(?=[|\uff5c][^<>|\uff5c\s]+[|\uff5c]>|/?s>|bos>|eos>|pad>|unk>|(?:start|end)_of_turn>)|\[(?=/?INST\])"
 )
 
 

@@ -142,11 +142,9 @@ def _tokens(choice: dict[str, Any], url: str) -> list[tuple[str, float, dict[str
             ]
         tokens, values = logprobs["tokens"], logprobs["token_logprobs"]
         tops = logprobs.get("top_logprobs") or [{}] * len(tokens)
-        if not len(tokens) == len(values) == len(tops):
-            raise ValueError("lists of different lengths")
         return [
             (token, _logprob(value), {name: _logprob(v) for name, v in (top or {}).items()})
-            for token, value, top in zip(tokens, values, tops)
+            for token, value, top in zip(tokens, values, tops, strict=True)
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["Verdict", "compare_plainly", "compare_symbolically"]
 
@@ -26,7 +26,7 @@ class Verdict(NamedTuple):
 
 
 def compare_plainly(pred: str, gold: str) -> Verdict | None:
-    """Compare as strings and numbers; None where that settles nothing.
+    r"""Compare as strings and numbers; None where that settles nothing.
 
     Units and currencies of numbers are ignored, and 17.5 as well as 0.175 stands for 17.5 %.
 
@@ -52,7 +52,9 @@ def compare_plainly(pred: str, gold: str) -> Verdict | None:
     if p.percent != g.percent:
         readings.append((p.fraction, g.fraction))
     rounding = Fraction(0) if p.exact and g.exact else _ROUNDING
-    correct = any(abs(a - b) <= rounding * min(1, abs(b)) for a, b in readings)
+    correct = any(
+        abs(a - b) <= rounding * min(Fraction(1), max(abs(a), abs(b))) for a, b in readings
+    )
     return Verdict(correct, correct or any(_close(a, b) for a, b in readings), "number")
 
 
@@ -70,7 +72,7 @@ def compare_symbolically(pred: str, gold: str) -> Verdict:
     return Verdict(correct, correct or _close_to_number(answer, gold), "symbolic")
 
 
-def _close_to_number(parsed: list, gold: str) -> bool:
+def _close_to_number(parsed: list[Any], gold: str) -> bool:
     number = _number(gold)
     if number is None or not parsed:
         return False
@@ -105,26 +107,22 @@ _TIDY = [
         (r"\\[dtc]frac", r"\\frac"),
         (r"\{,\}", ","),
         (r"\\%|\bper ?cent\b", "%"),
-        (r"[−–]", "-"),
+        (r"[\u2212\u2013]", "-"),
     )
 ]
 _SPACE = re.compile(r"(?<!\d) +| +(?!\d)")  # between digits it tells 1 1/2 from 11/2
 _LETTER = re.compile(r"\(([A-Z])\)")
 _INDEXED = re.compile(r"(\w+?)_\{?([A-Za-z0-9]+)\}?")
-_UNITS = re.compile(
-    rf"(?: ?(?:{_TEXT}|(?<![A-Za-z\\])[A-Za-z]{{3,}})(?:\^\{{?[23]\}}?)? ?/?)+$"
-)
+_UNITS = re.compile(rf"(?: ?(?:{_TEXT}|(?<![A-Za-z\\])[A-Za-z]{{3,}})(?:\^\{{?[23]\}}?)? ?/?)+$")
 _NOT_UNITS = re.compile(
     r"(?i)\b(?:e|i|j|pi|hundred|thousand|[mbtr]+illion|dozen|half|plus|minus|squared|cubed)s?\b"
 )
 _DECIMAL = re.compile(
-    r"""(?P<sign>[-+]?)[€£¥]?(?P<whole>\d{1,3}(?:,\d{3})+|\d*)(?P<places>\.\d*)?
-    (?:(?:[eE]|(?:\\times|\\cdot|[*×])10\^)\{?(?P<power>[-+]?\d{1,3})\}?)?(?P<percent>%)?""",
+    r"""(?P<sign>[-+]?)[€£¥]?(?=\.?\d)(?P<whole>\d{1,3}(?:,\d{3})+|\d*)(?P<places>\.\d*)?
+    (?:(?:[eE]|(?:\\times|\\cdot|[*\u00d7])10\^)\{?(?P<power>[-+]?\d{1,3})\}?)?(?P<percent>%)?""",
     re.VERBOSE,
 )
-_RATIO = re.compile(
-    r"([-+]?)(?:(\d+)/(\d+)|\\frac(?:\{(-?\d+)\}|(\d))(?:\{(-?\d+)\}|(\d)))(%)?"
-)
+_RATIO = re.compile(r"([-+]?)(?:(\d+)/(\d+)|\\frac(?:\{(-?\d+)\}|(\d))(?:\{(-?\d+)\}|(\d)))(%)?")
 
 
 def _tidy(text: str) -> str:
@@ -162,12 +160,12 @@ def _number(text: str) -> _Number | None:
         value, exact = Fraction(top, bottom), True
     else:
         decimal = _DECIMAL.fullmatch(text)
-        if decimal is None or not any(map(str.isdecimal, text)):
+        if decimal is None:
             return None
         sign, whole, places, power, percent = decimal.groups()
         exact = places is None
-        digits = f"{whole.replace(',', '') or '0'}{places or ''}"
-        value = Fraction(digits) * Fraction(10) ** int(power or 0)
+        value = Fraction(f"{whole.replace(',', '') or '0'}{places or ''}")
+        value *= Fraction(10) ** int(power or 0)
     return _Number(-value if sign == "-" else value, percent is not None, exact)
 
 

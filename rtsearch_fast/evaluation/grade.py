@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from types import TracebackType
 
 from ..errors import InvalidArgumentError, MissingExtraError, SearchError
 from .answers import compare_plainly, compare_symbolically
@@ -29,6 +28,9 @@ __all__ = ["Grade", "Grader"]
 _MAX_LENGTH = 4_000  # characters; a longer answer is no answer
 _START_SECONDS = 120.0  # importing sympy takes one or two, a busy machine many more
 _WORKER_BYTES = 2 << 30  # address space; "9^9^9^9" would take it all
+# The order of sets may decide how far sympy simplifies: the same answers get the same grades.
+# Numerical libraries reserve memory for each thread, which counts against the limit above.
+_WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 # sys.path is handed over so that a child finds this package however the parent found it.
 _WORKER_CODE = (
@@ -88,12 +90,7 @@ class Grader:
     def __enter__(self) -> Grader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -120,12 +117,18 @@ class Grader:
             The processes cannot be started.
         """
         pairs = list(pairs)
-        grades = {pair: _grade_plainly(*pair) for pair in pairs}  # equal pairs are graded once
-        hard = [pair for pair, grade in grades.items() if grade is None]
+        grades: dict[tuple[str | None, str], Grade] = {}
+        hard = []
+        for pair in dict.fromkeys(pairs):  # equal pairs are graded once
+            grade = _grade_plainly(*pair)
+            if grade is None:
+                hard.append(pair)
+            else:
+                grades[pair] = grade
         grades.update(zip(hard, self._grade_symbolically(hard), strict=True))
         return [grades[pair] for pair in pairs]
 
-    def _grade_symbolically(self, pairs: list[tuple[str, str]]) -> list[Grade]:
+    def _grade_symbolically(self, pairs: list[tuple[str | None, str]]) -> list[Grade]:
         grades: dict[int, Grade] = {}
         todo = deque(enumerate(pairs))
         try:
@@ -136,11 +139,12 @@ class Grader:
                         worker.send(*todo.popleft(), self._timeout)
                 busy = [worker for worker in self._workers if not worker.idle]
                 left = min(worker.deadline for worker in busy) - time.monotonic()
-                replied = wait([worker.replies for worker in busy], timeout=max(0.0, left))
+                replied = wait([worker.replies.fileno() for worker in busy], timeout=max(0.0, left))
                 for worker in busy:
-                    if worker.replies in replied or time.monotonic() >= worker.deadline:
+                    has_replied = worker.replies.fileno() in replied
+                    if has_replied or time.monotonic() >= worker.deadline:
                         job = worker.job
-                        grade = worker.collect(worker.replies in replied)
+                        grade = worker.collect(has_replied)
                         if job is not None and grade is not None:
                             grades[job] = grade
         except BaseException:
@@ -150,10 +154,13 @@ class Grader:
 
     def _staff(self, size: int) -> None:
         """Replace the dead, hire up to `size`."""
+        for worker in self._workers:
+            if not worker.alive:
+                worker.kill()  # which closes its pipes
         self._workers = [worker for worker in self._workers if worker.alive]
         if len(self._workers) < size and importlib.util.find_spec("math_verify") is None:
             raise MissingExtraError(
-                "grading this answer needs math-verify: pip install \"rtsearch-fast[hf]\""
+                'grading this answer needs math-verify: pip install "rtsearch-fast[hf]"'
             )
         while len(self._workers) < size:
             self._workers.append(_Worker(self._timeout))
@@ -180,6 +187,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # parsers complain about every odd answer
             start_new_session=True,  # Ctrl-C is the parent's to handle
+            env={**os.environ, **_WORKER_ENVIRONMENT},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._requests, self.replies = self._process.stdin, self._process.stdout
@@ -191,7 +199,7 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def send(self, job: int, pair: tuple[str, str], timeout: float) -> None:
+    def send(self, job: int, pair: tuple[str | None, str], timeout: float) -> None:
         self.idle, self.job, self.deadline = False, job, time.monotonic() + timeout
         with suppress(OSError):  # it died just now: `collect` will find that out
             self._requests.write(json.dumps(pair).encode() + b"\n")

@@ -14,15 +14,20 @@ _INSTRUCTION = (
     "12 * 3 = 36."
 )
 _PROBLEM = "Mia fills 3 boxes with 12 pens each and gives away 5 pens. How many pens are left?"
+# A blank line after each step, as the search writes the steps that it appends.
 _SOLUTION = """\
 ## Analysis
 Count the pens in the boxes, then take away the gifts.
+
 ## Restatement
 Find what is left of 3 boxes of 12 pens after giving 5 away.
+
 ## Step 1: Count the pens
 12 * 3 = 36 pens are in the boxes.
+
 ## Step 2: Take away the gifts
 36 - 5 = 31 pens are left.
+
 ## Answer
 \\boxed{31}"""
 

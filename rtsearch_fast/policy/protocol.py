@@ -37,8 +37,10 @@ class SampleRequest:
 class Policy(Protocol):
     """A model that continues solutions. Many requests may be awaited at once; engines batch them."""
 
-    #: Identifies model and prompt for resuming runs: same name, same distribution of answers.
-    name: str
+    @property
+    def name(self) -> str:
+        """Identifies model and prompt for resuming runs: same name, same distribution of answers."""
+        ...
 
     async def sample(self, request: SampleRequest) -> Sequence[Sample]:
         """Draw ``len(request.seeds)`` samples, in the order of the seeds.

@@ -30,6 +30,8 @@ class GenerativeReward:
         The positive and the negative label, one token each, exactly as they follow the template.
     """
 
+    max_tokens = 1
+
     def __init__(
         self,
         engine: Engine,
@@ -63,7 +65,7 @@ class GenerativeReward:
                 f"{self._engine.name}: {len(solutions)} solutions were put, "
                 f"{len(answers)} answers came, or not two labels in each"
             )
-        return [Judgement(positive_share(yes, no), num_tokens=1) for yes, no in answers]
+        return [Judgement(positive_share(yes, no), self.max_tokens) for yes, no in answers]
 
     async def aclose(self) -> None:
         """Close the engine (engines may be closed twice, so it may be shared)."""
@@ -76,10 +78,8 @@ def positive_share(yes: float, no: float) -> float:
     Parameters
     ----------
     yes, no : float
-        Log-probabilities. NaN in either, or no mass on both, gives NaN.
+        Log-probabilities. NaN in either, or -inf in both, gives NaN.
     """
-    if yes == no == -math.inf:
-        return math.nan
     # The exponent is never positive, so exp cannot overflow; NaN passes through.
     small = math.exp(-abs(yes - no))
     return (small if yes < no else 1.0) / (1.0 + small)

@@ -28,8 +28,14 @@ class Judgement:
 class Reward(Protocol):
     """A model that judges solutions. Many calls may be awaited at once; engines batch them."""
 
-    #: Identifies model and question for resuming runs: same name, same scores.
-    name: str
+    @property
+    def name(self) -> str:
+        """Identifies model and question for resuming runs: same name, same scores."""
+        ...
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens that one judgement generates (a bare label: 1); budgets set them aside."""
+        ...
 
     async def score(
         self, problem: str, solutions: Sequence[tuple[str, ...]]

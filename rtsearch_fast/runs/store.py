@@ -15,9 +15,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from types import TracebackType
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import InvalidArgumentError, RunStoreError
@@ -39,23 +38,15 @@ def content_key(
 ) -> str:
     """The identity of a record: 32 hex digits over all that determines it.
 
-    A setting that changes a result changes the key, so that resuming with other settings computes
-    anew instead of mixing results.
+    Resuming with other settings thus computes anew instead of mixing results.
 
     Examples
     --------
     >>> content_key(Problem("1", "1 + 1 = ?"), "cot", {"seed": 0}, "model", None)
-    '6ff2f2e590b61f6de4bd009ba4966bda'
+    '8c5f8d3da7752c808f90f634c26c0b8d'
     """
-    content = {
-        "unique_id": problem.unique_id,
-        "problem": problem.problem,
-        "method": method,
-        "options": dict(options),
-        "policy": policy_name,
-        "reward": reward_name,
-        "more": more,
-    }
+    names = {"method": method, "policy": policy_name, "reward": reward_name}
+    content = [problem.unique_id, problem.problem, names, dict(options), more]
     try:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -64,7 +55,9 @@ def content_key(
 
 
 class RunStore:
-    """The results file of one run, open for one writer. Use it as a context manager.
+    """The results file of one run, locked for one writer. Use it as a context manager.
+
+    Whatever stands in the way (in use, there already, damaged, disk full) is a `RunStoreError`.
 
     Parameters
     ----------
@@ -81,11 +74,6 @@ class RunStore:
         The records written so far, by key, in the order of the file.
     warning : str or None
         What had to be repaired on opening.
-
-    Raises
-    ------
-    RunStoreError
-        The file is in use, exists (without `resume`), is damaged or cannot be read or written.
     """
 
     def __init__(
@@ -97,7 +85,6 @@ class RunStore:
     ) -> None:
         self._path = os.path.realpath(path)  # a link stays a link when the file is replaced
         self._timing_path = f"{self._path}.timing.jsonl"
-        self._size = 0  # bytes of whole lines
         self.done: dict[str, dict[str, Any]] = {}
         self.warning: str | None = None
         self._fd = self._open()
@@ -115,12 +102,7 @@ class RunStore:
     def __enter__(self) -> RunStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -132,30 +114,26 @@ class RunStore:
     def append(self, key: str, record: Mapping[str, Any]) -> None:
         """Write one record; it is on disk when this returns.
 
-        Raises
-        ------
-        RunStoreError
-            It cannot be written, e.g. for want of space. All earlier records are kept.
+        If it cannot be written, e.g. for want of space, all earlier ones are kept and the store
+        is closed.
         """
-        self._require_open()
         if key in self.done:
             raise InvalidArgumentError(f"{self._path}: key {key} is written already")
         if "key" in record:
             raise InvalidArgumentError("a record must not have a field named key")
         line = _line({"key": key, **record})
-        try:
-            _write(self._fd, line)
-            os.fsync(self._fd)
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._fd, self._size)
-            self.close()  # what is behind the last whole line is unknown: only reopening tells
-            raise RunStoreError(
-                f"{self._path}: cannot write ({error.strerror}); its {len(self.done)} records are "
-                "kept, make room and go on with --resume"
-            ) from error
-        self._size += len(line)
-        self.done[key] = _record(line)[1]
+        kept = f"its {len(self.done)} records are kept, make room and go on with --resume"
+        with _reporting(f"{self._path}: cannot write (%s); {kept}"):
+            size = os.fstat(self._fd).st_size
+            try:
+                _write(self._fd, line)
+                os.fsync(self._fd)
+            except BaseException:
+                with suppress(OSError):
+                    os.ftruncate(self._fd, size)
+                self.close()  # where the file ends now only reopening tells
+                raise
+        self.done[key] = _record(line)[1]  # as a resumed run would read it
 
     def finalize(self, order: Iterable[str]) -> None:
         """Sort the file: records of `order` first, then all others as they are.
@@ -163,37 +141,31 @@ class RunStore:
         Keys of `order` without a record are passed over. The sorted file takes the place of the
         old one in one step.
         """
-        self._require_open()
-        first = dict.fromkeys(key for key in order if key in self.done)
-        keys = [*first, *(key for key in self.done if key not in first)]
-        temporary = f"{self._path}.tmp"
-        fd = -1
-        try:
-            lines = {_record(line)[0]: line for line in reversed(self._lines())}
-            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-            os.fchmod(fd, stat.S_IMODE(os.fstat(self._fd).st_mode))
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before anybody can find it
-            _write(fd, b"".join(lines[key] for key in keys))
-            os.fsync(fd)
-            os.replace(temporary, self._path)
-            _sync_folder(self._path)
-        except OSError as error:
-            if fd >= 0:
-                os.close(fd)
-            with suppress(OSError):
-                os.remove(temporary)
-            raise RunStoreError(
-                f"{self._path}: cannot be sorted ({error.strerror}); its {len(self.done)} records "
-                "are kept in the order of writing, make room and run again with --resume"
-            ) from error
+        keys = list(dict.fromkeys(key for key in (*order, *self.done) if key in self.done))
+        kept = f"its {len(self.done)} records are kept unsorted, make room and use --resume"
+        with _reporting(f"{self._path}: cannot be sorted (%s); {kept}"):
+            lines = {_record(line)[0]: line for line in reversed(self._lines())}  # first ones stay
+            fd = self._replace(b"".join(lines[key] for key in keys))
         os.close(self._fd)
         self._fd = fd
-        self._size = sum(len(lines[key]) for key in keys)
         self.done = {key: self.done[key] for key in keys}
 
-    def _require_open(self) -> None:
-        if self._fd < 0:
-            raise RunStoreError(f"{self._path}: closed; open it again with resume=True")
+    def _replace(self, data: bytes) -> int:
+        """Put a new file with `data` in the place of the old one; locked before it has the name."""
+        temporary = f"{self._path}.tmp"
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        try:
+            os.fchmod(fd, stat.S_IMODE(os.fstat(self._fd).st_mode))
+            self._lock(fd)
+            _write(fd, data)
+            os.fsync(fd)
+            os.replace(temporary, self._path)
+        except BaseException:
+            os.close(fd)
+            os.remove(temporary)
+            raise
+        _sync_folder(self._path)
+        return fd
 
     def append_timing(self, key: str, timing: Mapping[str, Any]) -> None:
         """Note wall times of a record in the timing file. Failures to write are passed over."""
@@ -216,14 +188,12 @@ class RunStore:
 
     def _open(self) -> int:
         """Open and lock the file that bears the name now, not one that was just replaced."""
-        try:
+        with _reporting(f"{self._path}: cannot be opened (%s); choose another --output"):
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             while True:
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
                 try:
-                    if not stat.S_ISREG(os.fstat(fd).st_mode):
-                        raise RunStoreError(f"{self._path}: not a plain file; choose another name")
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._lock(fd)
                     if os.path.samestat(os.fstat(fd), os.stat(self._path)):
                         _sync_folder(self._path)
                         return fd
@@ -231,56 +201,58 @@ class RunStore:
                     os.close(fd)
                     raise
                 os.close(fd)
+
+    def _lock(self, fd: int) -> None:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise RunStoreError(f"{self._path}: not a plain file; choose another --output")
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunStoreError(
-                f"{self._path}: another process is writing it; wait for that run to end, or "
-                "choose another --output"
-            ) from None
-        except RunStoreError:
-            raise
-        except OSError as error:
-            raise RunStoreError(
-                f"{self._path}: cannot be opened ({error.strerror}); choose another --output"
-            ) from error
+            advice = "wait for that run to end or choose another --output"
+            raise RunStoreError(f"{self._path}: another process is writing it; {advice}") from None
 
     def _lines(self) -> list[bytes]:
-        with open(self._fd, "rb", closefd=False) as file:
-            file.seek(0)
+        with open(self._path, "rb") as file:
             return file.readlines()
 
     def _read(self, resume: bool) -> None:
-        try:
+        with _reporting(f"{self._path}: cannot be read (%s)"):
             lines = self._lines()
-        except OSError as error:
-            raise RunStoreError(f"{self._path}: cannot be read ({error.strerror})") from error
         if lines and not resume:
-            raise RunStoreError(
-                f"{self._path}: exists; pass --resume to continue it or choose another --output"
-            )
+            advice = "pass --resume to continue it or choose another --output"
+            raise RunStoreError(f"{self._path}: exists; {advice}")
         for number, line in enumerate(lines, start=1):
             try:
                 key, record = _record(line)
             except ValueError as error:
                 if number == len(lines) and _is_torn(line):
-                    self._cut(len(line))
+                    self._cut_off(len(line))
                     return
                 raise RunStoreError(
                     f"{self._path}, line {number}: not a record ({error}); mend or delete the "
                     "line, or choose another --output"
                 ) from None
-            self._size += len(line)
             self.done.setdefault(key, record)
 
-    def _cut(self, excess: int) -> None:
-        try:
-            os.ftruncate(self._fd, self._size)
+    def _cut_off(self, excess: int) -> None:
+        with _reporting(f"{self._path}: cannot be mended (%s)"):
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - excess)
             os.fsync(self._fd)
-        except OSError as error:
-            raise RunStoreError(f"{self._path}: cannot be cut ({error.strerror})") from error
         self.warning = (
-            f"{self._path}: the last record was cut off when the run was stopped; removed its "
-            f"{excess} bytes, it will be computed again"
+            f"{self._path}: removed {excess} bytes of a last record that was cut off when the "
+            "run was stopped; it will be computed again"
         )
+
+
+@contextmanager
+def _reporting(message: str) -> Iterator[None]:
+    """Turn what the system refuses into the one error that the user sees."""
+    try:
+        yield
+    except RunStoreError:  # an OSError too
+        raise
+    except OSError as error:
+        raise RunStoreError(message.replace("%s", str(error.strerror))) from error
 
 
 def _line(value: dict[str, Any]) -> bytes:

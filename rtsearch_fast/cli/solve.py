@@ -1,0 +1,153 @@
+"""`rtsearch solve`: answers to single problems or to a file of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from ..errors import InvalidArgumentError
+from ..evaluation.data import Item, load_problems
+from ..evaluation.grade import Grader
+from ..evaluation.table import wilson_interval
+from ..runs.batch import run_batch
+from ..runs.store import RunStore
+from ..search.options import SearchOptions
+from ..search.records import Problem, SearchResult
+from ..search.tree_view import render_tree
+from .progress import ProgressView
+from .settings import BudgetFlags, ModelFlags, Models
+
+__all__ = ["solve"]
+
+_DEFAULT_TOKENS = 600
+
+
+def solve(
+    problem: str | None = None,
+    /,
+    *,
+    file: Annotated[Path | None, Parameter(alias="-f")] = None,
+    limit: Annotated[int | None, Parameter(alias="--num-samples")] = None,
+    method: str = "mcts_g",
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    show_tree: Annotated[bool, Parameter(negative=())] = False,
+    splitter: str = "labelled",
+    concurrency: int = 16,
+    models: ModelFlags | None = None,
+    budget: BudgetFlags | None = None,
+    options: Annotated[SearchOptions | None, Parameter(name="*")] = None,
+) -> int:
+    """Solve a problem, or a JSONL file of problems, and print answers and scores.
+
+    Parameters
+    ----------
+    problem
+        The text of one problem.
+    file
+        JSONL with a field `problem` (and `answer`, if answers are to be checked) on each line;
+        "-" is standard input, "demo" the problems that come with rtsearch.
+    limit
+        Take so many problems of the file.
+    method
+        cot, best_of_n, majority, weighted_majority, beam, mcts or mcts_g.
+    output
+        Append finished problems to this JSONL file.
+    resume
+        Go on with the file of --output.
+    show_tree
+        Print the search tree of each problem.
+    splitter
+        What a step is: labelled, string:SEP, regex:PATTERN, tokens:N, think.
+    concurrency
+        Problems under search at once.
+    """
+    if (problem is None) == (file is None):
+        raise InvalidArgumentError(
+            'give one problem text, or -f FILE: rtsearch solve "What is 12 * 7?"'
+        )
+    items = [Item(Problem("0", problem), None)] if problem is not None else _load(file, limit)
+    models = Models(models or ModelFlags())
+    searcher = models.searcher(
+        method,
+        (budget or BudgetFlags()).to_budget(_DEFAULT_TOKENS),
+        options or SearchOptions(),
+        splitter,
+        concurrency,
+    )
+    trees: dict[str, str] = {}
+
+    def keep_tree(result: SearchResult) -> None:
+        if show_tree and result.tree is not None:
+            trees[result.problem.unique_id] = render_tree(result.tree)
+
+    async def work(store: RunStore | None) -> list[dict[str, Any]]:
+        try:
+            with Grader() as grader, ProgressView() as view:
+                records = await run_batch(items, [searcher], store, grader, view, keep_tree)
+            return records[method]
+        finally:
+            await models.aclose()
+
+    if output is None:
+        records = asyncio.run(work(None))
+    else:
+        with RunStore(output, resume=resume) as store:
+            records = asyncio.run(work(store))
+    for record in records:
+        print(_report(record))
+        if tree := trees.get(record["unique_id"]):
+            print(tree)
+    if models.is_embedded:
+        print(
+            "\nThe embedded SmolLM2-135M is a small chat model and weak at mathematics; it is here "
+            "to\nshow the machinery at work. For real answers point --base-url or --model at your "
+            "own."
+        )
+    _print_accuracy(records)
+    return 0
+
+
+def _load(file: Path | None, limit: int | None) -> list[Item]:
+    if str(file) == "demo":
+        shipped = resources.files("rtsearch_fast").joinpath("problems/demo.jsonl")
+        with resources.as_file(shipped) as path:
+            return load_problems(path, limit=limit)
+    return load_problems(str(file), limit=limit)
+
+
+def _report(record: Mapping[str, Any]) -> str:
+    usage = record["usage"]
+    scores = [
+        score
+        for answer, score in zip(record["answers"], record["scores"], strict=True)
+        if answer == record["pred"] and score is not None
+    ]
+    verdict = ""
+    if "correct" in record:
+        verdict = "  right" if record["correct"] else f"  wrong, right is {record['answer']!r}"
+    answer = "no answer" if record["pred"] is None else repr(record["pred"])
+    score = f"  score {max(scores):.3f}" if scores else ""
+    return (
+        f"\n[{record['unique_id']}] {record['problem']}\n"
+        f"  -> {answer}{score}{verdict}\n"
+        f"     {len(record['completions'])} solutions, {usage['nodes']} nodes, "
+        f"{usage['policy_tokens']} + {usage['reward_tokens']} tokens of policy + reward, "
+        f"stopped by: {record['stop_reason']}"
+    )
+
+
+def _print_accuracy(records: list[dict[str, Any]]) -> None:
+    graded = [record["correct"] for record in records if "correct" in record]
+    if not graded:
+        return
+    low, high = wilson_interval(sum(graded), len(graded))
+    print(
+        f"Measured just now: {sum(graded)} of {len(graded)} right "
+        f"(95 % interval {100 * low:.0f} - {100 * high:.0f} %)."
+    )

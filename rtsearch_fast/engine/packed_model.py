@@ -1,0 +1,333 @@
+"""One forward pass over tokens of many sequences, packed side by side without padding.
+
+A row's numbers must not depend on what else is in the pass, or a resumed run would not repeat
+itself. Three rules see to that:
+
+* The layers see a plain list of tokens, whose length is one of a few sizes that were *found* to
+  give bit-equal rows on this machine when the model was loaded (matrix products choose their order
+  of summation by shape). Dummy tokens fill the rest.
+* A generated token attends by a call of its own, whose shape depends on its position only.
+* Prompt tokens attend in chunks at fixed positions, filled up with dummies, so that their numbers
+  do not depend on how much of the prompt came from the cache. Since these two calls round
+  differently, keys and values of generated tokens must not be reused as those of a prompt.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EngineError, MissingExtraError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["PackedModel", "Span", "quiet_transformers"]
+
+_log = logging.getLogger(__name__)
+
+#: Prompt tokens that attend in one call.
+_CHUNK = 64
+_ATTENTION = "rtsearch_packed"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive tokens of one sequence in a pass.
+
+    Attributes
+    ----------
+    tokens : sequence of int
+    start : int
+        Position of the first.
+    kv : Tensor, [layers, 2, key-value heads, capacity, head size]
+        Holds the positions before ``start``; the pass writes those of ``tokens``.
+    generated : bool
+        True for one token that the model drew, False for tokens of a prompt.
+    wants_logits : bool
+        Whether the logits after the last token are returned.
+    """
+
+    tokens: Sequence[int]
+    start: int
+    kv: Tensor
+    generated: bool
+    wants_logits: bool
+
+
+class PackedModel:
+    """A causal language model of transformers, and its tokenizer.
+
+    Parameters
+    ----------
+    folder : path
+    dtype : {"auto", "float32", "bfloat16"}
+    device : str or None
+    min_rows : int
+        Tokens that must fit into one pass.
+
+    Attributes
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    context : int
+        Most positions of a sequence.
+    eos : frozenset of int
+    max_rows : int
+        Most tokens in one pass.
+    """
+
+    def __init__(self, folder: Path, *, dtype: str, device: str | None, min_rows: int) -> None:
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+        except ImportError as error:
+            raise MissingExtraError(
+                'running a model in this process needs: pip install "rtsearch-fast[hf]"'
+            ) from error
+        if not (folder / "config.json").is_file():
+            raise EngineError(
+                f"{folder} is not a model folder (no config.json): pass the folder that "
+                "save_pretrained wrote or a download made"
+            )
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.dtype = _pick_dtype(dtype, self.device)
+        ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, _packed_attention)
+        try:
+            # Files of the folder only: no download, and no code that came with the weights.
+            self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            with quiet_transformers():
+                self._model = AutoModelForCausalLM.from_pretrained(
+                    str(folder),
+                    dtype=self.dtype,
+                    attn_implementation=_ATTENTION,
+                    local_files_only=True,
+                    use_safetensors=True,
+                )
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise EngineError(f"{folder} cannot be loaded as a language model: {reason}") from error
+        self._model.to(self.device).eval()
+        config = self._model.config.get_text_config()
+        self.context: int = config.max_position_embeddings
+        self.eos = _end_tokens(self._model.generation_config, self.tokenizer)
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        head_size = getattr(config, "head_dim", None)
+        head_size = head_size or config.hidden_size // config.num_attention_heads
+        self._kv_shape = (config.num_hidden_layers, 2, heads, head_size)
+        self._sizes = self._equal_sizes(min_rows)
+        self.max_rows = self._sizes[-1]
+
+    def new_kv(self, capacity: int) -> Tensor:
+        """Return room for the keys and values of ``capacity`` positions, see `Span`."""
+        import torch
+
+        layers, two, heads, head_size = self._kv_shape
+        capacity = -(-capacity // _CHUNK) * _CHUNK
+        # Zeros, since a chunk's call also reads (and then ignores) positions not yet written.
+        return torch.zeros(
+            (layers, two, heads, capacity, head_size), dtype=self.dtype, device=self.device
+        )
+
+    def forward(self, spans: Sequence[Span]) -> Tensor:
+        """Run the model over all spans.
+
+        Returns
+        -------
+        Tensor of float32, [spans that want logits, vocabulary]
+            Log-probabilities of the token after each such span.
+        """
+        import torch
+
+        tokens: list[int] = []
+        positions: list[int] = []
+        last: list[int] = []
+        for span in spans:
+            tokens += span.tokens
+            positions += range(span.start, span.start + len(span.tokens))
+            if span.wants_logits:
+                last.append(len(tokens) - 1)
+        fill = self._fill(len(tokens))
+        rows = last + [0] * self._fill(len(last)) if last else [0]
+        with torch.inference_mode():
+            logits = self._model(
+                input_ids=torch.tensor([tokens + [0] * fill], device=self.device),
+                position_ids=torch.tensor([positions + [0] * fill], device=self.device),
+                logits_to_keep=torch.tensor(rows, device=self.device),
+                use_cache=False,
+                packed_pass=_Pass(spans),
+            ).logits[0]
+            return torch.log_softmax(logits.float(), -1)[: len(last)]
+
+    def _fill(self, rows: int) -> int:
+        return next(size for size in self._sizes if size >= rows) - rows
+
+    def _equal_sizes(self, min_rows: int) -> tuple[int, ...]:
+        """Return the sizes of a pass that all give the same bits, ascending.
+
+        The largest is the reference; a size stays if its rows, in another order, equal the
+        reference's. With none equal, only the largest is used: slower, and still exact.
+        """
+        import torch
+
+        sizes = [8, 16, 32, 48, 64, 96, 128]
+        while sizes[-1] < min_rows:
+            sizes.append(2 * sizes[-1])
+        vocabulary = self._model.config.get_text_config().vocab_size
+        tokens = [(7919 * i + 1) % vocabulary for i in range(sizes[-1])]
+
+        def run(row_tokens: list[int]) -> Tensor:
+            self._sizes = (len(row_tokens),)
+            kv = self.new_kv(1)
+            return self.forward([Span([token], 0, kv, True, True) for token in row_tokens])
+
+        reference = run(tokens)
+        equal = []
+        for size in sizes:
+            half = size // 2
+            rolled = run(tokens[half:size] + tokens[:half])
+            if torch.equal(rolled, torch.cat([reference[half:size], reference[:half]])):
+                equal.append(size)
+        if sizes[-1] not in equal:
+            _log.warning(
+                "matrix products here depend on a row's place: samples will depend on their "
+                "neighbours and resumed runs may differ"
+            )
+        return tuple(sorted({*equal, sizes[-1]}))
+
+
+class _Pass:
+    """What the attention layers of one pass must know: the spans, and masks made once."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self.spans = spans
+        self._masks: dict[tuple[int, int, int | None], Tensor] = {}
+
+    def mask(self, chunk: int, groups: int, window: int | None, device: torch.device) -> Tensor:
+        """Return who may see whom, bool [groups * _CHUNK, (chunk + 1) * _CHUNK]."""
+        import torch
+
+        key = (chunk, groups, window)
+        if key not in self._masks:
+            seen = torch.ones(_CHUNK, (chunk + 1) * _CHUNK, dtype=torch.bool, device=device)
+            seen = seen.tril(chunk * _CHUNK)
+            if window is not None:
+                seen = seen.triu(chunk * _CHUNK - window + 1)
+            self._masks[key] = seen.repeat(groups, 1)
+        return self._masks[key]
+
+
+def _packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packed_pass: _Pass,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Attend within each span's own sequence; called by transformers, once per layer.
+
+    Parameters
+    ----------
+    query : Tensor, [1, heads, tokens, head size]
+    key, value : Tensor, [1, key-value heads, tokens, head size]
+
+    Returns
+    -------
+    Tensor, [1, tokens, heads, head size]
+    None
+    """
+    for name in ("softcap", "s_aux"):
+        if others.get(name) is not None:
+            raise EngineError(f"this model's attention uses {name}, which is not supported here")
+    _, heads, _, head_size = query.shape
+    kv_heads = key.shape[1]
+    groups = heads // kv_heads
+    q = query[0].view(kv_heads, groups, -1, head_size)
+    out = query.new_zeros(query.shape[2], kv_heads, groups, head_size)
+    by_group = out.permute(1, 2, 0, 3)
+    row = 0
+    for span in packed_pass.spans:
+        past = span.kv[module.layer_idx]
+        end = row + len(span.tokens)
+        stop = span.start + len(span.tokens)
+        past[0, :, span.start : stop] = key[0, :, row:end]
+        past[1, :, span.start : stop] = value[0, :, row:end]
+        if span.generated:
+            first = 0 if sliding_window is None else max(0, stop - sliding_window)
+            # The heads that share keys stand in one call as if they were tokens.
+            by_group[:, :, row] = _sdpa(
+                q[:, :, row], past[0, :, first:stop], past[1, :, first:stop], None, scaling
+            )
+        else:
+            while row < end:
+                chunk, offset = divmod(stop - (end - row), _CHUNK)
+                take = min(_CHUNK - offset, end - row)
+                padded = query.new_zeros(kv_heads, groups, _CHUNK, head_size)
+                padded[:, :, offset : offset + take] = q[:, :, row : row + take]
+                seen = (chunk + 1) * _CHUNK
+                attended = _sdpa(
+                    padded.view(kv_heads, groups * _CHUNK, head_size),
+                    past[0, :, :seen],
+                    past[1, :, :seen],
+                    packed_pass.mask(chunk, groups, sliding_window, query.device),
+                    scaling,
+                ).view(kv_heads, groups, _CHUNK, head_size)
+                by_group[:, :, row : row + take] = attended[:, :, offset : offset + take]
+                row += take
+        row = end
+    return out.view(1, -1, heads, head_size), None
+
+
+def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+    """Attend in one call that holds one sequence only, [key-value heads, rows, head size].
+
+    Several sequences in one call would be faster, but the bits would depend on their number: the
+    threads share the work differently.
+    """
+    from torch.nn.functional import scaled_dot_product_attention
+
+    return scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask, scale=scale)[0]
+
+
+def _pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    import torch
+
+    if name == "auto":
+        # Without hardware support, bfloat16 on a CPU is emulated and far slower than float32.
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        fast = device.type == "cuda" or (device.type == "cpu" and supported())
+        return torch.bfloat16 if fast else torch.float32
+    if name not in ("float32", "bfloat16"):
+        raise EngineError(f'dtype is {name!r}: use "auto", "float32" or "bfloat16"')
+    return getattr(torch, name)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Load or save a model without progress bars."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _end_tokens(generation_config: Any, tokenizer: Any) -> frozenset[int]:
+    found: set[int] = set()
+    for ids in (getattr(generation_config, "eos_token_id", None), tokenizer.eos_token_id):
+        found |= {ids} if isinstance(ids, int) else set(ids or ())
+    return frozenset(found)

@@ -1,0 +1,100 @@
+"""The face of search: a policy, a reward model, a method, and problems."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+from ..policy.protocol import Policy
+from ..reward.protocol import Reward
+from ..steps import Splitter, make_splitter
+from .driver import Driver
+from .methods import make_method
+from .options import Budget, SearchOptions
+from .records import Problem, SearchResult
+from .task import Task
+
+__all__ = ["Searcher"]
+
+
+class Searcher:
+    """Solve problems with a policy and a reward model.
+
+    Parameters
+    ----------
+    policy, reward : Policy, Reward
+    method : str
+        One of `rtsearch_fast.METHODS`.
+    budget : Budget, optional
+        Of each problem; 2,000 generated tokens if left out.
+    options : SearchOptions, optional
+    splitter : str or Splitter
+        What a step is: "labelled" (``## Step k``), "string:SEP", "regex:PATTERN", "tokens:N",
+        "think", or an object of your own.
+    concurrency : int
+        Problems under search at once.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        reward: Reward,
+        *,
+        method: str = "mcts_g",
+        budget: Budget | None = None,
+        options: SearchOptions | None = None,
+        splitter: str | Splitter = "labelled",
+        concurrency: int = 16,
+    ) -> None:
+        self.policy = policy
+        self.reward = reward
+        self.method = method
+        self.budget = budget if budget is not None else Budget(tokens=2000)
+        self.options = options if options is not None else SearchOptions()
+        self.splitter = make_splitter(splitter) if isinstance(splitter, str) else splitter
+        self.concurrency = concurrency
+        self.driver()  # refuse bad settings now
+
+    def driver(self, on_commit: Callable[[Task], None] | None = None) -> Driver:
+        """A fresh driver with these settings."""
+        method, options = make_method(self.method, self.options, self.budget)
+        return Driver(
+            self.policy,
+            self.reward,
+            method,
+            method_name=self.method,
+            splitter=self.splitter,
+            budget=self.budget,
+            options=options,
+            concurrency=self.concurrency,
+            on_commit=on_commit,
+        )
+
+    async def stream(
+        self,
+        problems: Iterable[str | Problem],
+        on_commit: Callable[[Task], None] | None = None,
+    ) -> AsyncIterator[SearchResult]:
+        """Yield each problem's result as it is finished, in no particular order.
+
+        Texts get their position as `unique_id`.
+        """
+        numbered = (
+            Problem(str(i), problem) if isinstance(problem, str) else problem
+            for i, problem in enumerate(problems)
+        )
+        async for result in self.driver(on_commit).run(numbered):
+            yield result
+
+    async def solve_async(self, problems: Sequence[str | Problem]) -> list[SearchResult]:
+        """Solve problems; results in their order."""
+        problems = [
+            Problem(str(i), problem) if isinstance(problem, str) else problem
+            for i, problem in enumerate(problems)
+        ]
+        results = {id(result.problem): result async for result in self.stream(problems)}
+        return [results[id(problem)] for problem in problems]
+
+    def solve(self, problem: str | Problem) -> SearchResult:
+        """Solve one problem (not from inside a running event loop: await `solve_async` there)."""
+        return asyncio.run(self.solve_async([problem]))[0]

@@ -1,0 +1,185 @@
+"""The HTTP engine against servers that fail, addresses that are wrong, and secrets to keep."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+import sys
+import time
+
+import pytest
+from engine_calls import complete, engine_for, failure, labels, run
+
+from rtsearch_fast.engine.completions import CompletionsEngine
+from rtsearch_fast.engine.protocol import CompletionRequest
+from rtsearch_fast.errors import AnswerFormatError, InvalidArgumentError, MissingExtraError
+
+KEY = "sk-secret-0123456789"
+
+
+# --- faults -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "429", "drop"])
+def test_passing_faults_are_ridden_out(openai_server, fault) -> None:
+    openai_server.fail(fault, times=2)
+    (sample,) = complete(engine_for(openai_server))
+    assert sample.text.startswith("## Analysis")
+    assert len(openai_server.bodies) == 3
+
+
+def test_retry_after_is_honoured(openai_server) -> None:
+    openai_server.retry_after = "0.2"
+    openai_server.fail("429")
+    begin = time.perf_counter()
+    complete(engine_for(openai_server))
+    assert 0.2 <= time.perf_counter() - begin < 2
+
+
+@pytest.mark.parametrize("header", ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", "nan"])
+def test_other_retry_after_forms_fall_back(openai_server, header) -> None:
+    openai_server.retry_after = header
+    openai_server.fail("429")
+    complete(engine_for(openai_server))
+    assert len(openai_server.bodies) == 2
+
+
+def test_lasting_server_errors_end_in_one_line(openai_server) -> None:
+    openai_server.message = "worker\n\x1b[31mdied\n" + "x" * 1000
+    openai_server.fail("500", times=None)
+    message = failure(engine_for(openai_server, retries=2))
+    assert "status 500: worker [31mdied xxx" in message and len(message) < 450
+    assert len(openai_server.bodies) == 3
+
+
+def test_an_overloaded_server_is_named_as_such(openai_server) -> None:
+    openai_server.fail("429", times=None)
+    assert "lower the concurrency" in failure(engine_for(openai_server, retries=1))
+
+
+@pytest.mark.parametrize("fault, remedy", [("400", "The request is wrong."), ("404", "base URL"),
+                                           ("401", "OPENAI_API_KEY")])
+def test_refusals_are_not_retried(openai_server, fault, remedy) -> None:
+    openai_server.fail(fault, times=None)
+    message = failure(engine_for(openai_server))
+    assert f"status {fault}: The request is wrong." in message and remedy in message
+    assert len(openai_server.bodies) == 1
+
+
+def test_a_hanging_server_is_given_up_on_once(openai_server) -> None:
+    openai_server.fail("hang", times=None)
+    message = failure(engine_for(openai_server, timeout=0.2))
+    assert "no answer within 0.2 s" in message
+    assert len(openai_server.bodies) == 1
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{held.getsockname()[1]}/v1"
+    message = failure(engine_for(url, retries=1))
+    assert url in message and "is the server running?" in message
+    assert f"rtsearch doctor --base-url {url}" in message and "tries: 2" in message
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [("truncated", "not JSON"), ("html", "not JSON"), ("nan", "NaN is no JSON number"),
+     ("list", "no JSON object"), ("no-choices", "no list of choices"), ("no-choice", "0 came"),
+     ("two-choices", "one sample was asked for, 2 came"), ("text-is-number", "text is no string"),
+     ("no-finish", "unknown finish_reason"), ("usage-is-text", "no count"),
+     ("bad-logprobs", "longer than"), ("no-counts", "no usage.completion_tokens")],
+)
+def test_answers_of_a_wrong_shape(openai_server, fault, words) -> None:
+    openai_server.fail(fault)
+    message = failure(engine_for(openai_server), AnswerFormatError)
+    assert words in message and openai_server.base_url in message
+    assert len(openai_server.bodies) == 1
+
+
+def test_one_failing_sample_ends_the_others(openai_server) -> None:
+    openai_server.fail("truncated")
+    openai_server.fail("hang", times=3)
+    begin = time.perf_counter()
+    failure(engine_for(openai_server), AnswerFormatError, seeds=range(4))
+    assert time.perf_counter() - begin < 2
+
+
+def test_cancelling_leaves_nothing_behind(openai_server) -> None:
+    openai_server.fail("hang", times=None)
+
+    async def work(engine):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(engine.complete(CompletionRequest("P", (1, 2), 5)), 0.2)
+        return len(asyncio.all_tasks())
+
+    assert run(engine_for(openai_server), work) == 1
+
+
+# --- addresses and secrets ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://h/v1", "http://", "http://h:99999/v1",
+                                 "http://h/v1?key=SECRET", "http://[::1/v1"])
+def test_unusable_addresses(url) -> None:
+    with pytest.raises(InvalidArgumentError, match="base URL") as caught:
+        CompletionsEngine(url)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", [{"timeout": 0}, {"retries": -1}, {"max_concurrency": 0},
+                                    {"timeout": math.nan}, {"top_logprobs": 0}])
+def test_unusable_options(option) -> None:
+    with pytest.raises(InvalidArgumentError, match=next(iter(option))):
+        CompletionsEngine("http://h/v1", **option)
+
+
+@pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/"])
+def test_the_base_url_may_be_given_in_several_forms(openai_server, tail) -> None:
+    engine = engine_for(openai_server.base_url.removesuffix("/v1") + tail)
+    assert labels(engine, "P") == [(-0.5, -1.5)]
+
+
+def test_the_key_is_sent_and_never_shown(openai_server, monkeypatch, caplog) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    openai_server.message = f"Incorrect key: {KEY}"
+    openai_server.fail("500")
+    openai_server.fail("401")
+    engine = engine_for(openai_server, api_key_env="MY_KEY")
+    with caplog.at_level(logging.DEBUG):
+        message = failure(engine)
+    assert openai_server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert "Incorrect key: ***" in message and "MY_KEY" in message
+    logged = caplog.text + str([vars(record) for record in caplog.records])
+    assert KEY not in message + engine.name + logged
+
+
+def test_no_key_no_header(openai_server, monkeypatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    complete(engine_for(openai_server))
+    assert "authorization" not in openai_server.headers[0]
+
+
+def test_a_password_in_the_url_is_sent_and_never_shown(openai_server, caplog) -> None:
+    url = openai_server.base_url.replace("://", "://user:hunter2@")
+    openai_server.fail("500", times=None)
+    with caplog.at_level(logging.DEBUG):
+        message = failure(engine_for(url, retries=1))
+    assert openai_server.headers[0]["authorization"].startswith("Basic ")
+    assert "hunter2" not in message + caplog.text and "user" not in message
+
+
+def test_the_engine_works_again_after_closing(openai_server) -> None:
+    # In another event loop, and with requests that have to wait for their turn.
+    engine = engine_for(openai_server, max_concurrency=1)
+    assert complete(engine, seeds=range(3)) == complete(engine, seeds=range(3))
+
+
+@pytest.mark.parametrize("module", ["httpx", "stamina"])
+def test_a_missing_package_names_the_extra(openai_server, monkeypatch, module) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    assert 'pip install "rtsearch-fast[cli]"' in failure(
+        engine_for(openai_server), MissingExtraError
+    )
