@@ -12,6 +12,7 @@ The labelled format has one header per step, each on a line of its own::
     \boxed{7}
 """
 
+# ruff: noqa: RUF001 - mathematical signs are meant
 from __future__ import annotations
 
 import re

@@ -9,8 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .packed_model import quiet_transformers
 from ..errors import EngineError, MissingExtraError
+from .packed_model import quiet_transformers
 
 __all__ = ["embedded_model"]
 
@@ -105,7 +105,7 @@ def _convert(source: Path, folder: Path) -> None:
     llama = {
         key: field.contents()
         for key, field in reader.fields.items()
-        if key.startswith(("llama.", "tokenizer.ggml.")) and field.types[0] != gguf.GGUFValueType.ARRAY
+        if key.startswith("llama.") or key.endswith("_token_id")
     }
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     heads = llama["llama.attention.head_count"]

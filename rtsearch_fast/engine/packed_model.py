@@ -1,15 +1,9 @@
 """One forward pass over tokens of many sequences, packed side by side without padding.
 
 A row's numbers must not depend on what else is in the pass, or a resumed run would not repeat
-itself. Three rules see to that:
-
-* The layers see a plain list of tokens, whose length is one of a few sizes that were *found* to
-  give bit-equal rows on this machine when the model was loaded (matrix products choose their order
-  of summation by shape). Dummy tokens fill the rest.
-* A generated token attends by a call of its own, whose shape depends on its position only.
-* Prompt tokens attend in chunks at fixed positions, filled up with dummies, so that their numbers
-  do not depend on how much of the prompt came from the cache. Since these two calls round
-  differently, keys and values of generated tokens must not be reused as those of a prompt.
+itself. The layers therefore see a plain list of tokens, filled up with dummies to one of a few
+sizes that were *found* to give bit-equal rows here when the model was loaded (matrix products
+choose their order of summation by shape). Attention has rules of its own, see `packed_attention`.
 """
 
 from __future__ import annotations
@@ -17,11 +11,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineError, MissingExtraError
+from .packed_attention import CHUNK, PackedPass, Span, packed_attention
 
 if TYPE_CHECKING:
     import torch
@@ -31,33 +25,7 @@ __all__ = ["PackedModel", "Span", "quiet_transformers"]
 
 _log = logging.getLogger(__name__)
 
-#: Prompt tokens that attend in one call.
-_CHUNK = 64
 _ATTENTION = "rtsearch_packed"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Consecutive tokens of one sequence in a pass.
-
-    Attributes
-    ----------
-    tokens : sequence of int
-    start : int
-        Position of the first.
-    kv : Tensor, [layers, 2, key-value heads, capacity, head size]
-        Holds the positions before ``start``; the pass writes those of ``tokens``.
-    generated : bool
-        True for one token that the model drew, False for tokens of a prompt.
-    wants_logits : bool
-        Whether the logits after the last token are returned.
-    """
-
-    tokens: Sequence[int]
-    start: int
-    kv: Tensor
-    generated: bool
-    wants_logits: bool
 
 
 class PackedModel:
@@ -97,7 +65,7 @@ class PackedModel:
             )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype = _pick_dtype(dtype, self.device)
-        ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, _packed_attention)
+        ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, packed_attention)
         try:
             # Files of the folder only: no download, and no code that came with the weights.
             self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
@@ -128,7 +96,7 @@ class PackedModel:
         import torch
 
         layers, two, heads, head_size = self._kv_shape
-        capacity = -(-capacity // _CHUNK) * _CHUNK
+        capacity = -(-capacity // CHUNK) * CHUNK
         # Zeros, since a chunk's call also reads (and then ignores) positions not yet written.
         return torch.zeros(
             (layers, two, heads, capacity, head_size), dtype=self.dtype, device=self.device
@@ -160,7 +128,7 @@ class PackedModel:
                 position_ids=torch.tensor([positions + [0] * fill], device=self.device),
                 logits_to_keep=torch.tensor(rows, device=self.device),
                 use_cache=False,
-                packed_pass=_Pass(spans),
+                packed_pass=PackedPass(spans),
             ).logits[0]
             return torch.log_softmax(logits.float(), -1)[: len(last)]
 
@@ -199,104 +167,6 @@ class PackedModel:
                 "neighbours and resumed runs may differ"
             )
         return tuple(sorted({*equal, sizes[-1]}))
-
-
-class _Pass:
-    """What the attention layers of one pass must know: the spans, and masks made once."""
-
-    def __init__(self, spans: Sequence[Span]) -> None:
-        self.spans = spans
-        self._masks: dict[tuple[int, int, int | None], Tensor] = {}
-
-    def mask(self, chunk: int, groups: int, window: int | None, device: torch.device) -> Tensor:
-        """Return who may see whom, bool [groups * _CHUNK, (chunk + 1) * _CHUNK]."""
-        import torch
-
-        key = (chunk, groups, window)
-        if key not in self._masks:
-            seen = torch.ones(_CHUNK, (chunk + 1) * _CHUNK, dtype=torch.bool, device=device)
-            seen = seen.tril(chunk * _CHUNK)
-            if window is not None:
-                seen = seen.triu(chunk * _CHUNK - window + 1)
-            self._masks[key] = seen.repeat(groups, 1)
-        return self._masks[key]
-
-
-def _packed_attention(
-    module: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    packed_pass: _Pass,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    **others: Any,
-) -> tuple[Tensor, None]:
-    """Attend within each span's own sequence; called by transformers, once per layer.
-
-    Parameters
-    ----------
-    query : Tensor, [1, heads, tokens, head size]
-    key, value : Tensor, [1, key-value heads, tokens, head size]
-
-    Returns
-    -------
-    Tensor, [1, tokens, heads, head size]
-    None
-    """
-    for name in ("softcap", "s_aux"):
-        if others.get(name) is not None:
-            raise EngineError(f"this model's attention uses {name}, which is not supported here")
-    _, heads, _, head_size = query.shape
-    kv_heads = key.shape[1]
-    groups = heads // kv_heads
-    q = query[0].view(kv_heads, groups, -1, head_size)
-    out = query.new_zeros(query.shape[2], kv_heads, groups, head_size)
-    by_group = out.permute(1, 2, 0, 3)
-    row = 0
-    for span in packed_pass.spans:
-        past = span.kv[module.layer_idx]
-        end = row + len(span.tokens)
-        stop = span.start + len(span.tokens)
-        past[0, :, span.start : stop] = key[0, :, row:end]
-        past[1, :, span.start : stop] = value[0, :, row:end]
-        if span.generated:
-            first = 0 if sliding_window is None else max(0, stop - sliding_window)
-            # The heads that share keys stand in one call as if they were tokens.
-            by_group[:, :, row] = _sdpa(
-                q[:, :, row], past[0, :, first:stop], past[1, :, first:stop], None, scaling
-            )
-        else:
-            while row < end:
-                chunk, offset = divmod(stop - (end - row), _CHUNK)
-                take = min(_CHUNK - offset, end - row)
-                padded = query.new_zeros(kv_heads, groups, _CHUNK, head_size)
-                padded[:, :, offset : offset + take] = q[:, :, row : row + take]
-                seen = (chunk + 1) * _CHUNK
-                attended = _sdpa(
-                    padded.view(kv_heads, groups * _CHUNK, head_size),
-                    past[0, :, :seen],
-                    past[1, :, :seen],
-                    packed_pass.mask(chunk, groups, sliding_window, query.device),
-                    scaling,
-                ).view(kv_heads, groups, _CHUNK, head_size)
-                by_group[:, :, row : row + take] = attended[:, :, offset : offset + take]
-                row += take
-        row = end
-    return out.view(1, -1, heads, head_size), None
-
-
-def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
-    """Attend in one call that holds one sequence only, [key-value heads, rows, head size].
-
-    Several sequences in one call would be faster, but the bits would depend on their number: the
-    threads share the work differently.
-    """
-    from torch.nn.functional import scaled_dot_product_attention
-
-    return scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask, scale=scale)[0]
 
 
 def _pick_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -10,6 +10,7 @@ leaves alone: variables, units between operands, functions, factorials, other ba
 ranges, dates, percent signs whose meaning is open.
 """
 
+# ruff: noqa: RUF001 - mathematical signs are meant
 from __future__ import annotations
 
 import re
@@ -64,16 +65,16 @@ _LOOSE = re.compile(
 _OPERAND_FOLLOWS = re.compile(
     r"""(?ix)\b(?:times|plus|minus|by|over|than|from|to|squared|cubed|root|power|half|twice|double
     |triple|thrice|negative|log|ln|sqrt|a?(?:sin|cos|tan)|gcd|lcm|max|min|floor|ceil|abs|exp|choose
-    |factorial|add|of\s+\S+\s+and|(?<!total\ )(?<!sum\ )(?<!amount\ )(?<!cost\ )of
+    |factorial|of\s+\S+\s+and|(?<!total\ )(?<!sum\ )(?<!amount\ )(?<!cost\ )of
     |step|case|part|question|problem|example|equation|eq|option|method|day|week|page|chapter|number
     |no|figure|line|row|level|grade|item|section)\Z"""
 )
 _COMMANDS = r"\\(?:q?quad|implies|[Rr]ightarrow|to|therefore|because|checkmark|left|right|end)"
 _OPENING = re.compile(  # what may stand before a chain, white space aside
-    rf"""(?x)(?:[^\W\d_][^\W\d_]|{_COMMANDS}|[\n;?!\[({{<>→⇒∴•—≈≤≥✓"“‘]|\\[\[(]|\\\\
-    |(?<!\d)[.,:]|(?<!\w)'|\n[ \t]*\(?\w{{1,2}}\))\Z"""
+    rf"""(?x)(?:[^\W\d_][^\W\d_]|{_COMMANDS}|[\n;?!\[({{<>→⇒∴•—≈≤≥✓"“‘`]|\\[\[(]|\\\\
+    |(?<![\d\s])[.,:]|(?<!\w)'|\n[ \t]*\(?\w{{1,2}}\))\Z"""
 )
-_OPENING_SPACED = re.compile(r"[.,:|]\Z")  # allowed with white space between
+_OPENING_SPACED = re.compile(r"(?:[.,|]|\S:)\Z")  # allowed with white space between
 _UNFINISHED = re.compile(  # an expression that goes on in the next line
     r"[\w)}%][ \t]*(?:[-+*/^×·⋅÷−]|\\times|\\cdot|\\div)[ \t]*(?:\\\\)?\s*\Z"
 )
@@ -82,8 +83,9 @@ _SCALE = (
     r"|thousands?|[mbtr]+illions?|percent|cents?|pi|sqrt|hal(?:f|ves)|thirds?|quarters?|fifths?"
     r"|tenths?|hundredths?)\b"
 )
-_END = rf"""(?:\Z|\n|[;)\]}}>|"'”’$—]|[.,:](?![0-9.]|\\[A-Za-z])|\\\\|\\[)\]$]
-    |{_COMMANDS}(?![A-Za-z])|\\(?:text(?:bf|rm)?|mathrm|mbox)\{{\s*(?!{_SCALE}))"""
+_END = rf"""(?:\Z|\r?\n(?!\s*(?:[+×·⋅÷/^]|\\times|\\cdot|\\div))|[;)\]}}>|"'”’`$—]
+    |[.,:](?![0-9.]|\\[A-Za-z])|\\\\|\\[)\]$]
+    |{_COMMANDS}(?![A-Za-z])|\\(?:text(?:bf|rm)?|mathrm|mbox)\{{(?!\s*{_SCALE}))"""
 _CLOSING = re.compile(  # what may stand after the last number of a chain
     rf"""(?xi){_END}|°|\*\*(?![\w(])|(?:[ \t\xa0&]|\\[,;:!\ ])+(?:{_END}|[(\[<–→⇒✓✔✅#]
     |(?!{_SCALE}|and\s+(?:a|one|two|three|[0-9]+/[0-9]+)\b)[^\W\d_]{{2,}})"""
@@ -239,19 +241,24 @@ def _corrections(text: str, chain: list[_Token]) -> Iterator[tuple[int, int, str
 
 
 def _is_markup(text: str, chain: Sequence[_Token]) -> bool:
-    """Whether the first token is a list's bullet, or opens bold text."""
+    """Whether the first token is a list's bullet, or opens or closes bold text."""
     first, adjacent = chain[0], chain[0].end == chain[1].start
-    before = text[max(0, first.start - 20) : first.start]
+    before = "\n" + text[max(0, first.start - 200) : first.start]
     if first.end - first.start == 2:
-        return adjacent and not before[-1:].isalnum() and not before.endswith(")")
-    return not adjacent and not before.rpartition("\n")[2].strip(" \t") and len(before) < 20
+        opens, closes = r"[\s:;,.(]\Z", r"[:.]\Z"
+        return bool(re.search(opens if adjacent else closes, before))
+    if adjacent or text[first.start] not in "-*" or not re.search(r"\n[ \t]*\Z", before):
+        return False
+    # the line above must not be the first half of a broken formula
+    above = before.rstrip(" \t")[:-1].rpartition("\n")[2].strip()
+    return above.startswith(text[first.start]) or not re.search(r"[\w)}%$]\Z", above)
 
 
 def _stands_alone(text: str, start: int, chain: Sequence[_Token]) -> bool:
     """Whether an expression begins at `start`, instead of going on there."""
     before = "\n" * (start < 60) + text[max(0, start - 60) : start].removesuffix("\\left")
     head = before.rstrip(" \t\xa0&")
-    spaced = len(head) < len(before)
+    spaced = len(head) < len(before) or text.startswith("**", start)
     first = chain[0]
     if first.text == "-":
         return first.end == chain[1].start and head.endswith(("\n", ":", ",", ";", "(", "[", "{"))
@@ -268,9 +275,10 @@ def _stands_alone(text: str, start: int, chain: Sequence[_Token]) -> bool:
 def _read_stated(text: str, member: Sequence[_Token]) -> _Stated | None:
     """Read a member that is one number, with its sign, currency and percent sign."""
     percent = bool(member) and member[-1].kind == "percent"
-    *lead, number = member[: len(member) - percent] or [None]
-    if number is None or number.kind != "num":
+    lead = list(member[: len(member) - percent])
+    if not lead or lead[-1].kind != "num":
         return None
+    number = lead.pop()
     signs = [token.text for token in lead if token.text == "-"]
     currency = [token.text for token in lead if token.kind == "currency"]
     if len(signs) > 1 or len(currency) > 1 or len(signs) + len(currency) < len(lead):
@@ -289,14 +297,16 @@ def _read_stated(text: str, member: Sequence[_Token]) -> _Stated | None:
 
 
 def _is_right(stated: _Stated, value: Fraction, of_percents: bool) -> bool:
-    readings = [stated.value]
-    if stated.percent or of_percents:
-        readings.append(stated.value / 100)
-    unit = Fraction(1, 10**stated.places)
-    return any(
-        reading == value or (stated.places and 2 * abs(reading - value) <= unit * scale)
-        for reading, scale in zip(readings, (Fraction(1), Fraction(1, 100)), strict=False)
-    )
+    """Whether the value is as stated, or is rounded so (halves up, or to even)."""
+    for exact in (value, 100 * value) if stated.percent or of_percents else (value,):
+        if stated.value == exact:
+            return True
+        off = 2 * abs(stated.value - exact) * 10**stated.places
+        away = abs(stated.value) > abs(exact)
+        half_is_right = away or round(exact, stated.places) == stated.value
+        if stated.places and (off < 1 or (off == 1 and half_is_right)):
+            return True
+    return False
 
 
 def _write(value: Fraction, separator: str) -> str | None:
@@ -381,7 +391,8 @@ class _Parser:
             if re.match(r"0[0-9]", digits):
                 raise _UnclearError  # a code, a date, a time
             percent = self.take("percent") is not None
-            return _number(digits) / (100 if percent else 1), percent
+            value = _number(digits)
+            return (value / 100 if percent else value), percent
         if self.take("frac"):
             over, under = self.group("{", depth), self.group("{", depth)
             self.operations += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from ..errors import InvalidArgumentError
 from ..steps import answer_key
@@ -154,11 +153,7 @@ def confidence(candidates: Sequence[Candidate]) -> float:
     return max(totals) / everything if everything > 0 else 0.0
 
 
-def choose(
-    candidates: Sequence[Candidate],
-    vote: Literal["weighted", "majority", "best"],
-    a: float = 0.0,
-) -> int | None:
+def choose(candidates: Sequence[Candidate], vote: str, a: float = 0.0) -> int | None:
     """Choose by a named rule, on scores mixed with self-consistency.
 
     Parameters

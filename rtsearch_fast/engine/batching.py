@@ -1,0 +1,284 @@
+"""Continuous batching: a thread that draws the tokens of many samples, one pass after the other.
+
+Requests join between passes and samples leave as soon as they end; nobody waits for the slowest.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EngineError
+from .jobs import EngineStats, Job, Row
+from .kv_cache import BLOCK_TOKENS, PrefixCache
+from .packed_model import PackedModel, Span
+from .protocol import CompletionRequest, FinishReason, Sample
+from .sampling import TextStream, choose_tokens, uniform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Batcher"]
+
+#: Prompt tokens that the decoding of a sample's first token looks back on.
+_TEXT_CONTEXT = 8
+
+
+class Batcher:
+    """Owns the thread, the samples in flight and the prefix cache.
+
+    Parameters
+    ----------
+    name : str
+        The engine's, for messages.
+    model : PackedModel
+    decode : callable
+        Token ids to text.
+    max_batch : int
+        Most samples in flight.
+    cache_tokens : int
+        Size of the prefix cache.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: PackedModel,
+        decode: Callable[[list[int]], str],
+        *,
+        max_batch: int,
+        cache_tokens: int,
+    ) -> None:
+        self.name = name
+        self.stats = EngineStats()
+        self.cache = PrefixCache(cache_tokens)
+        self.thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
+        self._model = model
+        self._decode = decode
+        self._max_batch = max_batch
+        self._rows: list[Row] = []
+        self._prefills: list[Job] = []
+        # Shared with callers, under _wake: jobs not begun, and all that are not answered.
+        self._waiting: list[Job] = []
+        self._open: set[Job] = set()
+        self._wake = threading.Condition()
+        self._closed = False
+        self.thread.start()
+
+    @property
+    def num_open(self) -> int:
+        """Prompts not yet answered."""
+        return len(self._open)
+
+    def submit(
+        self, tokens: list[int], request: CompletionRequest, labels: list[int] | None = None
+    ) -> Future[Any]:
+        """Ask for the samples of a request, or for label log-probabilities.
+
+        Parameters
+        ----------
+        tokens : list of int
+            The prompt.
+        request : CompletionRequest
+            At most ``max_batch`` seeds.
+        labels : list of int, optional
+            Tokens whose log-probabilities after the prompt are wanted instead of samples.
+
+        Returns
+        -------
+        Future
+            Of a list of Sample, or of a tuple of float; cancelling it drops the work.
+        """
+        job = Job(tokens, request, labels, Future())
+        with self._wake:
+            if self._closed:
+                raise EngineError(f"engine {self.name} was closed")
+            self._waiting.append(job)
+            self._open.add(job)
+            self._wake.notify()
+        job.future.add_done_callback(lambda _: self._forget(job))
+        return job.future
+
+    def close(self) -> None:
+        """End the thread and fail what is pending; blocks for one pass at most."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self.thread.join()
+
+    def _forget(self, job: Job) -> None:
+        with self._wake:
+            self._open.discard(job)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._closed or self._waiting or self._prefills or self._rows):
+                    self._wake.wait()
+                if self._closed:
+                    break
+            try:
+                self._step()
+            except Exception as error:  # whatever it is, every awaiting call must hear of it
+                self._fail_all(f"engine {self.name} failed: {type(error).__name__}: {error}")
+        self._fail_all(f"engine {self.name} was closed")
+        self.cache.clear()
+
+    def _fail_all(self, reason: str) -> None:
+        with self._wake:
+            jobs = list(self._open)
+            self._waiting, self._prefills, self._rows = [], [], []
+        for job in jobs:
+            job.settle(error=EngineError(reason))
+
+    def _step(self) -> None:
+        """Run one pass: a token for each sample in flight, and as much of prompts as fits."""
+        self._admit()
+        rows = self._rows
+        spans = [
+            Span([row.token], len(row.job.tokens) + row.num_tokens - 1, row.kv, True, True)
+            for row in rows
+        ]
+        space = self._model.max_rows - len(spans)
+        ready = []  # prompts that end in this pass
+        for job in self._prefills:
+            end = min(len(job.tokens), job.computed + space)
+            if end == job.computed:
+                break
+            whole = end == len(job.tokens)
+            spans.append(Span(job.tokens[job.computed : end], job.computed, job.kv, False, whole))
+            space -= end - job.computed
+            job.computed = end
+            if whole:
+                ready.append(job)
+        if not spans:
+            return
+        logprobs = self._model.forward(spans)
+        self.stats = replace(self.stats, passes=self.stats.passes + 1)
+        broken = logprobs.isnan().any(-1).tolist()
+        drawn = []
+        for row, after, nan in zip(rows, logprobs[:, None], broken, strict=False):
+            if nan:
+                self._fail_nan(row.job)
+            else:
+                drawn.append((row, after))
+        ends = zip(ready, logprobs[len(rows) :, None], broken[len(rows) :], strict=True)
+        for job, after, nan in ends:
+            self._prefills.remove(job)
+            if nan:
+                self._fail_nan(job)
+                continue
+            self.cache.insert(job.tokens, job.kv)
+            if job.labels:
+                job.settle(tuple(after[0, job.labels].tolist()))
+            else:
+                drawn += [(row, after) for row in self._new_rows(job)]
+        self._draw(drawn)
+
+    def _admit(self) -> None:
+        """Drop what was cancelled, and begin what waits and has room."""
+        self._rows = [row for row in self._rows if not row.job.future.done()]
+        self._prefills = [job for job in self._prefills if not job.future.done()]
+        with self._wake:
+            waiting, self._waiting = self._waiting, []
+        room = self._max_batch - len(self._rows) - sum(job.num_rows for job in self._prefills)
+        left = []
+        for job in waiting:
+            if job.future.done():
+                continue
+            # Strictly first come, first served as to room, or large requests might never fit.
+            if job.num_rows > room:
+                room = 0
+                left.append(job)
+                continue
+            # The last token is always computed: its logits are what is wanted.
+            blocks = self.cache.match(job.tokens[:-1])
+            known = len(blocks) * BLOCK_TOKENS
+            if self._will_be_cached(job.tokens, known + BLOCK_TOKENS):
+                left.append(job)
+                continue
+            room -= job.num_rows
+            job.kv = self._model.new_kv(len(job.tokens) + job.request.max_tokens)
+            for i, block in enumerate(blocks):
+                job.kv[:, :, :, i * BLOCK_TOKENS : (i + 1) * BLOCK_TOKENS] = block
+            job.computed = known
+            self._prefills.append(job)
+            self.stats = replace(
+                self.stats,
+                prompt_tokens=self.stats.prompt_tokens + len(job.tokens),
+                cached_tokens=self.stats.cached_tokens + known,
+            )
+        with self._wake:
+            self._waiting = left + self._waiting
+
+    def _will_be_cached(self, tokens: list[int], count: int) -> bool:
+        """Whether a prompt being computed will leave these first tokens in the cache."""
+        return (
+            self.cache.enabled
+            and count < len(tokens)
+            and any(
+                len(job.tokens) >= count and job.tokens[:count] == tokens[:count]
+                for job in self._prefills
+            )
+        )
+
+    def _new_rows(self, job: Job) -> list[Row]:
+        size = len(job.tokens)
+        rows = []
+        for index in range(job.num_rows):
+            kv = job.kv
+            if index:
+                kv = self._model.new_kv(size + job.request.max_tokens)
+                kv[:, :, :, :size] = job.kv[:, :, :, :size]
+            stream = TextStream(self._decode, job.tokens[-_TEXT_CONTEXT:], job.request.stop)
+            rows.append(Row(job, index, kv, stream))
+        return rows
+
+    def _draw(self, drawn: Sequence[tuple[Row, Tensor]]) -> None:
+        """Give each row its next token, given log-probabilities [1, vocabulary]."""
+        import torch
+
+        alike: dict[tuple[float, float], list[tuple[Row, Tensor]]] = {}
+        for row, logprobs in drawn:
+            key = (row.job.request.temperature, row.job.request.top_p)
+            alike.setdefault(key, []).append((row, logprobs))
+        self._rows = []
+        for (temperature, top_p), group in alike.items():
+            logprobs = torch.cat([row_logprobs for _, row_logprobs in group])
+            uniforms = [
+                uniform(row.job.request.seeds[row.index], row.num_tokens) for row, _ in group
+            ]
+            tokens = choose_tokens(logprobs, uniforms, temperature, top_p)
+            chosen = logprobs[range(len(tokens)), tokens].tolist()
+            for (row, _), token, logprob in zip(group, tokens, chosen, strict=True):
+                self._advance(row, token, logprob)
+
+    def _fail_nan(self, job: Job) -> None:
+        text = f"{self.name} computed NaN: its weights are damaged, or too large for its dtype"
+        job.settle(error=EngineError(text))
+
+    def _advance(self, row: Row, token: int, logprob: float) -> None:
+        request = row.job.request
+        row.token = token
+        row.num_tokens += 1
+        row.logprob += logprob
+        self.stats = replace(self.stats, generated_tokens=self.stats.generated_tokens + 1)
+        reason: FinishReason | None = None
+        if token in self._model.eos:
+            reason = "eos"
+        elif row.stream.push(token):
+            reason = "stop"
+        elif row.num_tokens == request.max_tokens:
+            reason = "length"
+        if reason is None:
+            self._rows.append(row)
+            return
+        if reason != "stop":
+            row.stream.finish()
+        samples = row.job.samples
+        samples[row.index] = Sample(row.stream.text, row.num_tokens, reason, row.logprob)
+        if len(samples) == row.job.num_rows:
+            row.job.settle([samples[i] for i in range(len(samples))])

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Build the core with sanitizers and run its tests: ASan + UBSan on the C++ tests and, through the
+# Python extension, on random operations against the reference; TSan on the C++ tests.
+#
+#   tests/sanitizers.sh [OPERATIONS]      (default 1,000,000)
+#
+# PYTHON names the interpreter (default: python3); it needs NumPy, pybind11 and, unless ninja is
+# on the PATH, make. Everything is built in build/.
+set -euo pipefail
+
+operations=${1:-1000000}
+python=${PYTHON:-python3}
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cxx=${CXX:-g++}
+
+stage() { printf '%s\n' "--- $*"; }
+
+# build DIRECTORY SANITIZERS PYTHON_EXTENSION
+build() {
+  local generator=()
+  if command -v ninja >/dev/null; then generator=(-G Ninja); fi
+  cmake -S "$root" -B "$1" "${generator[@]}" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+    -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g" \
+    -DRTS_SANITIZE="$2" -DRTS_BUILD_PYTHON="$3" -DRTS_BUILD_TESTS=ON \
+    -DPython_EXECUTABLE="$(command -v "$python")" \
+    -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >"$1.log" 2>&1 ||
+    { cat "$1.log"; exit 1; }
+  cmake --build "$1" --parallel "${JOBS:-2}" >>"$1.log" 2>&1 || { cat "$1.log"; exit 1; }
+}
+
+mkdir -p "$root/build"
+address=$root/build/address
+thread=$root/build/thread
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export TSAN_OPTIONS=halt_on_error=1
+
+stage "ASan + UBSan: build"
+build "$address" address,undefined ON
+stage "ASan + UBSan: C++ tests"
+"$address/tree_test"
+"$address/forest_test"
+
+stage "ASan + UBSan: $operations random operations from Python, against the reference"
+package=$address/package
+rm -rf "$package"
+mkdir -p "$package"
+cp -r "$root/rtsearch_fast" "$package/rtsearch_fast"
+rm -f "$package"/rtsearch_fast/_core*.so
+cp "$address"/_core*.so "$package/rtsearch_fast/"
+# CPython keeps what it has allocated, so leaks are looked for in the C++ tests alone. libstdc++ is
+# loaded first too, because ASan looks for its __cxa_throw before Python loads the extension.
+runtimes="$("$cxx" -print-file-name=libasan.so) $("$cxx" -print-file-name=libstdc++.so)"
+ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$runtimes \
+  PYTHONPATH=$package PYTHONDONTWRITEBYTECODE=1 \
+  "$python" "$root/tests/support/tree_operations.py" --operations "$operations"
+
+stage "TSan: build"
+build "$thread" thread OFF
+stage "TSan: C++ tests"
+"$thread/tree_test"
+"$thread/forest_test"
+
+stage "sanitizers: no report"
