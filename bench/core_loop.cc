@@ -81,7 +81,9 @@ void Search(rts::Forest& forest, const std::vector<rts::TreeId>& ids, const Opti
   while (done < options.simulations) {
     const std::int64_t batch = std::min(options.batch, options.simulations - done);
     s.trees.clear();
-    for (const rts::TreeId id : ids) s.trees.insert(s.trees.end(), static_cast<std::size_t>(batch), id);
+    for (const rts::TreeId id : ids) {
+      s.trees.insert(s.trees.end(), static_cast<std::size_t>(batch), id);
+    }
     s.leaves.resize(s.trees.size());
     forest.Select(s.trees, s.leaves);
     std::size_t found = 0;
@@ -114,6 +116,7 @@ void Search(rts::Forest& forest, const std::vector<rts::TreeId>& ids, const Opti
 void Run(const Options& options) {
   rts::SearchParams params;
   params.rule = options.rule;
+  if (params.rule == rts::Rule::kPuct) params.first_play = rts::FirstPlay::kParent;
   params.exploration = kExploration;
   params.max_nodes = 1 + options.simulations * options.children;
   rts::Forest forest(params);

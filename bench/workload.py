@@ -68,33 +68,39 @@ class Workload:
         return NODE_BYTES + (FRONTIER_BYTES * groups if self.rule in GLOBAL_RULES else 0)
 
     def run(self, forest: Forest | ReferenceForest, ids: Any) -> None:
-        """Search fresh trees with consecutive ids to the end."""
-        k, base = self.children, int(ids[0])
-        group_of = (np.arange(self.params.max_nodes) + k - 1) // k  # of siblings; 0: the root
-        depth = np.zeros((len(ids), self.simulations + 1), np.uint8)  # by tree and group
-        groups = np.ones(len(ids), np.int64)  # made so far, by tree
-        all_trees = np.repeat(ids, self.batch)
-        all_counts = np.full(len(all_trees), k, np.int32)
-        done = 0
+        """Search fresh trees to the end.
+
+        Rewards depend on node ids alone, so all trees grow alike: in step, and without regard to
+        which of them a leaf belongs to. Few NumPy calls a batch, because each costs as much as a
+        few simulations.
+        """
+        k = self.children
+        depth = np.zeros((len(ids), self.params.max_nodes), np.uint8)
+        flat_depth = depth.reshape(-1)
+        size, done, batch = 1, 0, 0
         while done < self.simulations:
-            if self.simulations - done < self.batch:
-                all_trees = np.repeat(ids, self.simulations - done)
-            trees, leaves = all_trees, forest.select(all_trees)
-            found = leaves != NO_NODE
-            if not found.all():
-                trees, leaves = trees[found], leaves[found]
-            slots = trees - base
-            below = depth[slots, group_of[leaves]] + 1
+            wanted = min(self.batch, self.simulations - done)
+            if batch != wanted:
+                batch = wanted
+                trees = np.repeat(ids, batch)
+                offsets = np.repeat(np.arange(len(ids)) * self.params.max_nodes, batch)
+                counts = np.full(len(trees), k, np.int32)
+            leaves = forest.select(trees)
+            if leaves[-1] == NO_NODE:  # fewer open leaves than asked for
+                found = leaves != NO_NODE
+                trees, offsets, leaves = trees[found], offsets[found], leaves[found]
+                counts = counts[: len(leaves)]
+                batch = 0
+            below = flat_depth.take(leaves + offsets) + np.uint8(1)
             terminal = None
             if below.max() == DEPTH_LIMIT:
                 terminal = np.repeat(below == DEPTH_LIMIT, k)
-            per_tree = len(leaves) // len(ids)  # equal trees give equally many leaves
-            new = groups[0] + np.arange(per_tree)
-            depth[:, new] = below.reshape(len(ids), per_tree)
-            groups += per_tree
-            forest.expand(trees, leaves, all_counts[: len(leaves)], terminal=terminal)
-            forest.backup(trees, leaves, self.rewards[leaves], release=True)
-            done += per_tree
+            forest.expand(trees, leaves, counts, terminal=terminal)
+            forest.backup(trees, leaves, self.rewards.take(leaves), release=True)
+            made = len(leaves) // len(ids)
+            depth[:, size : size + made * k] = np.repeat(below, k).reshape(len(ids), -1)
+            size += made * k
+            done += made
 
     def signature(self, forest: Forest | ReferenceForest) -> int:
         """Run on new trees of `forest`; returns the signature that all of them share."""

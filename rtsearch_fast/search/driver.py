@@ -255,7 +255,7 @@ class Driver:
             max_tokens = min(max_tokens, self.splitter.max_tokens or max_tokens)
         request = SampleRequest(
             problem=outcome.task.problem.problem,
-            steps=steps,
+            steps=(*steps, self.splitter.lead),
             seeds=tuple(seeds),
             max_tokens=max(1, max_tokens),
             temperature=0.0 if outcome.job.greedy else options.temperature,
@@ -308,7 +308,8 @@ class Driver:
     def _close_step(self, outcome: Outcome, steps: Sequence[str], sample: Sample) -> str:
         """The sample as a step after `steps`; "" if the model had nothing to add."""
         before = steps[-1] if steps else ""
-        step = self.splitter.close(sample.text, sample.finish_reason, before)
+        text = self.splitter.lead + sample.text
+        step = self.splitter.close(text, sample.finish_reason, before)
         if self.options.calculator:
             step, corrections = calculator.correct(step)
             outcome.usage.corrections += corrections
@@ -371,7 +372,7 @@ class Driver:
                 if finished or not step:
                     return _candidate(steps, num_tokens, finished)
                 continue
-            for piece in self.splitter.split(sample.text):
+            for piece in self.splitter.split(self.splitter.lead + sample.text):
                 steps = (*steps, piece)
                 if self.splitter.is_final(steps, "stop"):  # what follows an answer is chatter
                     return _candidate(steps, num_tokens, finished=True)
