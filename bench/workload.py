@@ -115,10 +115,23 @@ class Workload:
 def check_against_reference(workload: Workload) -> None:
     """Assert that core and reference agree on the workload, at a size fit for the reference."""
     small = Workload(
-        workload.rule, workload.children, min(200, workload.simulations), workload.batch,
+        workload.rule,
+        workload.children,
+        min(200, workload.simulations),
+        workload.batch,
         min(2, workload.trees),
     )
     assert small.signature(Forest(small.params)) == small.signature(ReferenceForest(small.params))
+
+
+def describe(benchmark: Any, workload: Workload, simulations: int) -> None:
+    """Note what a measured call of `simulations` simulations ran on; after the measurement."""
+    benchmark.extra_info.update(
+        ns_per_simulation=round(benchmark.stats.stats.median / simulations * 1e9, 1),
+        bytes_per_node=round(workload.bytes_per_node, 2),
+        cpu=cpu_model(),
+        commit=commit(),
+    )
 
 
 def cpu_model() -> str:
@@ -133,6 +146,9 @@ def cpu_model() -> str:
 def commit() -> str:
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT_FOLDER, capture_output=True, text=True, check=False,
+        cwd=ROOT_FOLDER,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return described.stdout.strip() or "unknown"

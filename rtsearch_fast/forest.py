@@ -6,8 +6,9 @@ dtype is refused rather than converted, because a silent conversion costs more t
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,12 +109,15 @@ class SearchParams:
         )
 
 
-def _member(enum, name, value):  # type: ignore[no-untyped-def]
+_Member = TypeVar("_Member", bound=enum.Enum)
+
+
+def _member(choices: type[_Member], name: str, value: object) -> _Member:
     try:
-        return enum[value]
+        return choices[str(value)]
     except KeyError:
-        choices = ", ".join(enum.__members__)
-        raise InvalidArgumentError(f"{name}={value!r}: choose one of {choices}") from None
+        names = ", ".join(choices.__members__)
+        raise InvalidArgumentError(f"{name}={value!r}: choose one of {names}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +316,7 @@ class Forest:
         return self._core.has_open_leaf(tree)
 
     def signature(self, tree: int) -> int:
-        """64-bit hash of the tree (structure, counts, bits of the values); in-flight is left out."""
+        """64-bit hash of structure, counts and bits of the values; in-flight is left out."""
         return self._core.signature(tree)
 
     def check_invariants(self, tree: int) -> None:

@@ -129,7 +129,7 @@ class ReferenceForest:
     ) -> Any:
         parents = self._nodes(trees, nodes)
         growth: dict[int, int] = {}
-        for tree, parent, count in zip(trees, parents, counts, strict=True):
+        for parent, count in zip(parents, counts, strict=True):
             if count < 0:
                 raise InvalidArgumentError(f"counts={count}")
             if parent.terminal:
@@ -155,7 +155,8 @@ class ReferenceForest:
                 child = _Node(
                     id=len(tree_nodes),
                     parent=parent,
-                    prior=float(np.float32(1) / np.float32(count)) if priors is None
+                    prior=float(np.float32(1) / np.float32(count))
+                    if priors is None
                     else float(priors[i]),
                     edge_reward=0.0 if rewards is None else float(rewards[i]),
                     terminal=terminal is not None and bool(terminal[i]),
@@ -326,7 +327,9 @@ class ReferenceForest:
         for n in nodes:
             parent = NO_NODE if n.parent is None else n.parent.id
             (value_bits,) = struct.unpack("<Q", struct.pack("<d", n.value_sum))
-            reward_bits, prior_bits = struct.unpack("<II", struct.pack("<ff", n.edge_reward, n.prior))
+            reward_bits, prior_bits = struct.unpack(
+                "<II", struct.pack("<ff", n.edge_reward, n.prior)
+            )
             state = _mix(state, parent << 32 | n.visit_count)
             state = _mix(state, value_bits)
             state = _mix(state, prior_bits << 32 | reward_bits)

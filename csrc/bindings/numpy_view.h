@@ -15,16 +15,19 @@ namespace rts {
 template <typename T>
 std::span<const T> AsSpan(const pybind11::handle& object, const char* name) {
   namespace py = pybind11;
-  const auto wanted = py::str(py::dtype::of<T>()).template cast<std::string>();
+  // Only for messages: the name of a dtype costs more than the whole call.
+  const auto wanted = [] {
+    return py::str(py::dtype::of<T>()).template cast<std::string>();
+  };
   if (!py::isinstance<py::array>(object)) {
     throw py::type_error(std::string(name) + " is a " + Py_TYPE(object.ptr())->tp_name +
-                         ": pass a NumPy array of dtype " + wanted);
+                         ": pass a NumPy array of dtype " + wanted());
   }
   const auto array = py::reinterpret_borrow<py::array>(object);
   if (!py::isinstance<py::array_t<T>>(array)) {
     throw py::type_error(std::string(name) + " has dtype " +
                          py::str(array.dtype()).template cast<std::string>() +
-                         ": convert it with .astype(np." + wanted + ")");
+                         ": convert it with .astype(np." + wanted() + ")");
   }
   if (array.ndim() != 1) {
     throw Error(Fault::kInvalidArgument, std::string(name) + " has " +

@@ -28,9 +28,7 @@ app.command(doctor)
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     try:
-        code = app(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         print(f"rtsearch: {' '.join(str(error).split())} (see rtsearch --help)", file=sys.stderr)
         return 2
@@ -38,7 +36,9 @@ def run(arguments: Sequence[str]) -> int:
         print(f"rtsearch: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("rtsearch: interrupted; finished problems are on disk, --resume goes on with the "
-              "rest", file=sys.stderr)
+        print(
+            "rtsearch: interrupted; finished problems are on disk, --resume goes on with the rest",
+            file=sys.stderr,
+        )
         return 130
     return code or 0

@@ -74,8 +74,12 @@ class BudgetFlags:
 
     def to_budget(self, default_tokens: int) -> Budget:
         """The budget; `default_tokens` where no limit is given."""
-        limits = (self.budget_tokens, self.budget_simulations, self.budget_nodes,
-                  self.budget_seconds)
+        limits = (
+            self.budget_tokens,
+            self.budget_simulations,
+            self.budget_nodes,
+            self.budget_seconds,
+        )
         if all(limit is None for limit in limits):
             return Budget(tokens=default_tokens)
         return Budget(*limits)
@@ -87,8 +91,6 @@ class Models:
     Parameters
     ----------
     flags : ModelFlags
-    max_batch : int
-        Most sequences that a model in this process runs at once.
     """
 
     def __init__(self, flags: ModelFlags) -> None:

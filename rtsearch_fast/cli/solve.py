@@ -72,8 +72,8 @@ def solve(
             'give one problem text, or -f FILE: rtsearch solve "What is 12 * 7?"'
         )
     items = [Item(Problem("0", problem), None)] if problem is not None else _load(file, limit)
-    models = Models(models or ModelFlags())
-    searcher = models.searcher(
+    loaded = Models(models or ModelFlags())
+    searcher = loaded.searcher(
         method,
         (budget or BudgetFlags()).to_budget(_DEFAULT_TOKENS),
         options or SearchOptions(),
@@ -92,7 +92,7 @@ def solve(
                 records = await run_batch(items, [searcher], store, grader, view, keep_tree)
             return records[method]
         finally:
-            await models.aclose()
+            await loaded.aclose()
 
     if output is None:
         records = asyncio.run(work(None))
@@ -103,7 +103,7 @@ def solve(
         print(_report(record))
         if tree := trees.get(record["unique_id"]):
             print(tree)
-    if models.is_embedded:
+    if loaded.is_embedded:
         print(
             "\nThe embedded SmolLM2-135M is a small chat model and weak at mathematics; it is here "
             "to\nshow the machinery at work. For real answers point --base-url or --model at your "

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..errors import EngineError, MissingExtraError
 from .packed_model import quiet_transformers
@@ -110,7 +111,7 @@ def _convert(source: Path, folder: Path) -> None:
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     heads = llama["llama.attention.head_count"]
     kv_heads = llama.get("llama.attention.head_count_kv", heads)
-    config = LlamaConfig(
+    settings: dict[str, Any] = dict(
         vocab_size=len(reader.fields["tokenizer.ggml.tokens"].data),
         hidden_size=llama["llama.embedding_length"],
         intermediate_size=llama["llama.feed_forward_length"],
@@ -124,13 +125,14 @@ def _convert(source: Path, folder: Path) -> None:
         bos_token_id=llama["tokenizer.ggml.bos_token_id"],
         eos_token_id=llama["tokenizer.ggml.eos_token_id"],
     )
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    config = LlamaConfig(**settings)
+    model: Any = LlamaForCausalLM(config).bfloat16()
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     state = {}
     for key in model.state_dict():
         if key == "lm_head.weight" and config.tie_word_embeddings:
             continue
-        name = names.get_name(key, try_suffixes=(".weight",))
+        name = names.get_name(key, try_suffixes=(".weight",)) or key
         tensor = tensors[name]
         weight = torch.tensor(gguf.dequantize(tensor.data, tensor.tensor_type))
         if "attn_q" in name or "attn_k" in name:

@@ -45,7 +45,7 @@ class Job:
     request: CompletionRequest
     labels: list[int] | None
     future: Future[Any]
-    kv: Tensor | None = None
+    kv: Tensor = field(init=False)  # made when the job begins
     computed: int = 0  # prompt tokens in kv
     samples: dict[int, Sample] = field(default_factory=dict)  # by index of the seed
 

@@ -72,7 +72,7 @@ class PackedPass:
 
 
 def packed_attention(
-    module: torch.nn.Module,
+    module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,

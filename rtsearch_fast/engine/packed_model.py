@@ -68,9 +68,9 @@ class PackedModel:
         ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, packed_attention)
         try:
             # Files of the folder only: no download, and no code that came with the weights.
-            self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             with quiet_transformers():
-                self._model = AutoModelForCausalLM.from_pretrained(
+                self._model: Any = AutoModelForCausalLM.from_pretrained(
                     str(folder),
                     dtype=self.dtype,
                     attn_implementation=_ATTENTION,
@@ -80,7 +80,8 @@ class PackedModel:
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             reason = str(error).strip().split("\n")[0]
             raise EngineError(f"{folder} cannot be loaded as a language model: {reason}") from error
-        self._model.to(self.device).eval()
+        torch.nn.Module.to(self._model, self.device)
+        self._model.eval()
         config = self._model.config.get_text_config()
         self.context: int = config.max_position_embeddings
         self.eos = _end_tokens(self._model.generation_config, self.tokenizer)
@@ -177,23 +178,25 @@ def _pick_dtype(name: str, device: torch.device) -> torch.dtype:
         supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
         fast = device.type == "cuda" or (device.type == "cpu" and supported())
         return torch.bfloat16 if fast else torch.float32
-    if name not in ("float32", "bfloat16"):
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if name not in dtypes:
         raise EngineError(f'dtype is {name!r}: use "auto", "float32" or "bfloat16"')
-    return getattr(torch, name)
+    return dtypes[name]
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Load or save a model without progress bars."""
-    from transformers.utils import logging as transformers_logging
+    from transformers.utils import logging as module
 
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    bars: Any = module
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            transformers_logging.enable_progress_bar()
+            bars.enable_progress_bar()
 
 
 def _end_tokens(generation_config: Any, tokenizer: Any) -> frozenset[int]:

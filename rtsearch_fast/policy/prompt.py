@@ -9,48 +9,60 @@ from ..engine.template import Template, neutralise
 __all__ = ["PRESETS", "PromptTemplate"]
 
 _INSTRUCTION = (
-    "Solve the problem in this format: ## Analysis, ## Restatement, then one logical step under "
-    "each ## Step k: title, then ## Answer with the result in \\boxed{}. Write calculations like "
-    "12 * 3 = 36."
+    "Solve the problem in short steps with one calculation each. End with ## Answer and the result "
+    "in \\boxed{}."
 )
-_PROBLEM = "Mia fills 3 boxes with 12 pens each and gives away 5 pens. How many pens are left?"
-# A blank line after each step, as the search writes the steps that it appends.
-_SOLUTION = """\
-## Analysis
-Count the pens in the boxes, then take away the gifts.
+# Short: every search prefills them. A blank line after each step, as the search joins steps.
+_EXAMPLES = (
+    (
+        "Mia has 3 boxes of 12 pens and gives away 5 pens. How many are left?",
+        "## Step 1: Count the pens\n3 * 12 = 36\n\n"
+        "## Step 2: Take away the gifts\n36 - 5 = 31\n\n"
+        "## Answer\n\\boxed{31}",
+    ),
+    (
+        "Tom reads 10 pages, then 15 more. How many pages does he read?",
+        "## Step 1: Add the pages\n10 + 15 = 25\n\n## Answer\n\\boxed{25}",
+    ),
+    (
+        "A cinema has 9 rows of 6 seats. 20 are taken. How many are free?",
+        "## Step 1: Count the seats\n9 * 6 = 54\n\n"
+        "## Step 2: Take away the taken seats\n54 - 20 = 34\n\n"
+        "## Answer\n\\boxed{34}",
+    ),
+)
+_LABELLED_INSTRUCTION = (
+    "Solve the problem in this format: ## Analysis, ## Restatement, then one logical step under "
+    "each ## Step k: title, then ## Answer with the result in \\boxed{}."
+)
 
-## Restatement
-Find what is left of 3 boxes of 12 pens after giving 5 away.
 
-## Step 1: Count the pens
-12 * 3 = 36 pens are in the boxes.
+def _with_examples(instruction: str, before_problem: str, before_answer: str, end: str) -> str:
+    """The instruction, the examples, and the place of the problem up to its answer."""
+    examples = (
+        f"{before_problem}{problem}{before_answer}{answer}{end}" for problem, answer in _EXAMPLES
+    )
+    return f"{instruction}{''.join(examples)}{before_problem}{{problem}}{before_answer}"
 
-## Step 2: Take away the gifts
-36 - 5 = 31 pens are left.
 
-## Answer
-\\boxed{31}"""
-
-#: Each ends where the model is to write ``## Analysis``. In "plain", problems have a ``##`` heading
-#: too: a model that goes on to invent a further problem meets the stop string of the steps.
+#: Each ends where the model is to write the ``##`` of a step. "plain" is for models without a chat
+#: format, "labelled" for models that were adapted to the full format and need no examples. Problems
+#: have a ``##`` heading there: a model that goes on to invent one meets the stop string of steps.
 PRESETS = {
-    "plain": (
-        f"{_INSTRUCTION}\n\n## Problem\n{_PROBLEM}\n\n{_SOLUTION}\n\n## Problem\n{{problem}}\n\n"
+    "plain": _with_examples(f"{_INSTRUCTION}\n\n", "## Problem\n", "\n\n", "\n\n"),
+    "chatml": _with_examples(
+        f"<|im_start|>system\n{_INSTRUCTION}<|im_end|>\n",
+        "<|im_start|>user\n",
+        "<|im_end|>\n<|im_start|>assistant\n",
+        "<|im_end|>\n",
     ),
-    "chatml": (
-        f"<|im_start|>system\n{_INSTRUCTION}<|im_end|>\n"
-        f"<|im_start|>user\n{_PROBLEM}<|im_end|>\n"
-        f"<|im_start|>assistant\n{_SOLUTION}<|im_end|>\n"
-        "<|im_start|>user\n{problem}<|im_end|>\n<|im_start|>assistant\n"
+    "llama3": _with_examples(
+        f"<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n{_INSTRUCTION}<|eot_id|>",
+        "<|start_header_id|>user<|end_header_id|>\n\n",
+        "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        "<|eot_id|>",
     ),
-    "llama3": (
-        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
-        f"{_INSTRUCTION}<|eot_id|>"
-        f"<|start_header_id|>user<|end_header_id|>\n\n{_PROBLEM}<|eot_id|>"
-        f"<|start_header_id|>assistant<|end_header_id|>\n\n{_SOLUTION}<|eot_id|>"
-        "<|start_header_id|>user<|end_header_id|>\n\n{problem}<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n"
-    ),
+    "labelled": f"{_LABELLED_INSTRUCTION}\n\n## Problem\n{{problem}}\n\n",
 }
 
 
@@ -68,7 +80,12 @@ class PromptTemplate:
 
     @classmethod
     def load(cls, path_or_preset: str) -> PromptTemplate:
-        """Take a preset ("plain", "chatml", "llama3") or read a file that holds ``{problem}``.
+        """Take a preset or read a file.
+
+        Parameters
+        ----------
+        path_or_preset : str
+            "plain", "chatml", "llama3", "labelled", or the path of a file that holds ``{problem}``.
 
         Raises
         ------

@@ -35,11 +35,11 @@ class SampleRequest:
 
 
 class Policy(Protocol):
-    """A model that continues solutions. Many requests may be awaited at once; engines batch them."""
+    """A model that continues solutions. Many requests may be awaited at once."""
 
     @property
     def name(self) -> str:
-        """Identifies model and prompt for resuming runs: same name, same distribution of answers."""
+        """Identifies model and prompt for resuming runs: same name, same answers to expect."""
         ...
 
     async def sample(self, request: SampleRequest) -> Sequence[Sample]:

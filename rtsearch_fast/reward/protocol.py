@@ -32,6 +32,7 @@ class Reward(Protocol):
     def name(self) -> str:
         """Identifies model and question for resuming runs: same name, same scores."""
         ...
+
     @property
     def max_tokens(self) -> int:
         """Most tokens that one judgement generates (a bare label: 1); budgets set them aside."""

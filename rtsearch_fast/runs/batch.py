@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
@@ -73,27 +74,30 @@ async def run_batch(
     }
     for searcher in searchers:
         method = searcher.method
-        by_problem = {id(item.problem): (key, item)
-                      for key, item in zip(keys[method], items, strict=True)}
+        by_problem = {
+            id(item.problem): (key, item) for key, item in zip(keys[method], items, strict=True)
+        }
         left = [item.problem for key, item in by_problem.values() if key not in records]
         observer.started(method, len(items), len(items) - len(left))
 
         def on_commit(task: Task, method: str = method) -> None:
             observer.committed(method, task)
 
-        async for result in searcher.stream(left, on_commit):
-            key, item = by_problem[id(result.problem)]
-            record = result.to_record()
-            if item.gold is not None:
-                # in a thread: the other searches go on while an answer is graded
-                record |= await asyncio.to_thread(_grade, grader, result, item.gold)
-            if store is not None:
-                store.append(key, record)
-                store.append_timing(key, {"method": method, "seconds": round(result.seconds, 3)})
-            records[key] = record
-            observer.finished(method, item, record)
-            if on_result is not None:
-                on_result(result)
+        async with aclosing(searcher.stream(left, on_commit)) as results:
+            async for result in results:
+                key, item = by_problem[id(result.problem)]
+                record = result.to_record()
+                if item.gold is not None:
+                    # in a thread: the other searches go on while an answer is graded
+                    record |= await asyncio.to_thread(_grade, grader, result, item.gold)
+                if store is not None:
+                    store.append(key, record)
+                    timing = {"method": method, "seconds": round(result.seconds, 3)}
+                    store.append_timing(key, timing)
+                records[key] = record
+                observer.finished(method, item, record)
+                if on_result is not None:
+                    on_result(result)
     if store is not None:
         store.finalize(key for method in keys for key in keys[method])
     return {method: [records[key] for key in keys[method]] for method in keys}

@@ -7,7 +7,7 @@ judged nor changed.
 
 A calculator must not make a right step wrong. What this one does not understand for certain it
 leaves alone: variables, units between operands, functions, factorials, other bases, remainders,
-ranges, dates, percent signs whose meaning is open.
+ranges, dates, percent signs whose meaning is open, conversions of units.
 """
 
 # ruff: noqa: RUF001 - mathematical signs are meant
@@ -16,36 +16,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+
+from .arithmetic import (
+    MAX_DIGITS,
+    Stated,
+    Token,
+    evaluate,
+    is_right,
+    read_stated,
+    tokenize,
+    value_of,
+    write,
+)
 
 __all__ = ["correct"]
 
-_MAX_DEPTH = 40  # of brackets
-_MAX_BITS = 512  # of a numerator or denominator
-_MAX_DIGITS = 40  # characters of a number in the text
-_MAX_EXPONENT = 64
-_EXACT_PLACES = 12  # terminating decimals up to here are written in full
-_PLACES = 6  # others are rounded to this many
-
-_TOKEN = re.compile(
-    r"""(?P<space>(?:[ \t\xa0&]|\\[,;:!\ ]|\\(?:left|right)(?![A-Za-z]))+)
-      | (?P<num>[0-9]{1,3}(?:(?:,|\{,\}|\\,)[0-9]{3})+(?![0-9])(?:\.[0-9]+)?
-               |[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
-      | (?P<relation>[<>!=:~]=+|=[<>~])
-      | (?P<eq>=)
-      | (?P<op>\*\*|[-+*/^×·⋅÷−]|\\(?:times|cdot|div)(?![A-Za-z])
-              |(?<=[0-9)])(?<!\b0)x(?=[0-9])|(?<=[0-9)]\ )x(?=\ [-.0-9($\\]))
-      | (?P<frac>\\[dtc]?frac(?![A-Za-z]))
-      | (?P<open>[({])
-      | (?P<close>[)}])
-      | (?P<currency>\\?[$€£])
-      | (?P<percent>\\?%)
-      | (?P<other>\\[A-Za-z]+|\\.|[^\W\d_]+|.)""",
-    re.VERBOSE | re.DOTALL,
-)
-_OPERATORS = {"×": "*", "·": "*", "⋅": "*", "x": "*", "\\times": "*", "\\cdot": "*", "÷": "/",
-              "\\div": "/", "−": "-", "**": "^"}  # fmt: skip
-_RANKS = {"+": 1, "-": 1, "*": 2, "/": 2, "^": 3}
 
 # --- what surrounds a chain ---------------------------------------------------------------
 
@@ -93,29 +78,19 @@ _CLOSING = re.compile(  # what may stand after the last number of a chain
 _RANGE_OR_DATE = re.compile(
     r"([0-9]+)-([0-9]+)|[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}|[0-9]{4}-[0-9]{2}-[0-9]{2}"
 )
-
-
-class _Token(NamedTuple):
-    kind: str
-    text: str
-    start: int
-    end: int
-
-
-class _Stated(NamedTuple):
-    """A bare number on the right of an equals sign."""
-
-    value: Fraction  # a percent sign not applied
-    places: int
-    currency: str
-    separator: str  # of thousands
-    percent: bool
-    start: int
-    end: int
-
-
-class _UnclearError(Exception):
-    """The tokens are no expression, or too large a one."""
+_UNIT = re.compile(  # of a number before it
+    r"""(?xi)(?:>>[0-9.,]+)?(?:[ \t\xa0$&]|\\[,;:!\ ]|\\(?:text|mathrm|mbox)\{)*(?:
+    (?P<time>secs?|seconds?|mins?|minutes?|h|hrs?|hours?|days?|weeks?|months?|years?)
+    |(?P<money>dollars?|euros?|pounds?|bucks?)
+    |(?P<size>mm|cm|m|km|(?:milli|centi|kilo)?met(?:er|re)s?|inch(?:es)?|f(?:oo|ee)t|yards?|miles?
+    |m?g|kg|(?:milli|kilo)?grams?|ounces?|oz|lbs?|m?l|(?:milli)?lit(?:er|re)s?|cups?|pints?|quarts?
+    |gallons?))(?![^\W_])"""
+)
+_FACTORS = {
+    "time": {4, 7, 12, 24, 30, 52, 60, 365, 1440, 3600},
+    "money": {100},
+    "size": {3, 4, 12, 16, 36, 100, 1000, 1760, 5280},
+}
 
 
 def correct(text: str) -> tuple[str, int]:
@@ -161,23 +136,21 @@ def correct(text: str) -> tuple[str, int]:
     return "".join([*pieces, text[done:]]), corrections
 
 
-def _chains(text: str, start: int, end: int) -> Iterator[list[_Token]]:
+def _chains(text: str, start: int, end: int) -> Iterator[list[Token]]:
     """Runs of arithmetic tokens that have an equals sign outside brackets."""
-    run: list[_Token] = []
-    for match in _TOKEN.finditer(text, start, end):
-        kind = match.lastgroup or "other"
-        closes = kind == "currency" and run and run[-1].kind in ("num", "close", "percent")
-        too_long = kind == "num" and match.end() - match.start() > _MAX_DIGITS
-        if closes or too_long or kind in ("relation", "other"):
+    run: list[Token] = []
+    for token in tokenize(text, start, end):
+        closes = token.kind == "currency" and run and run[-1].kind in ("num", "close", "percent")
+        too_long = token.kind == "num" and token.end - token.start > MAX_DIGITS
+        if closes or too_long or token.kind in ("relation", "other"):
             yield from _split_at_brackets(run)
             run = []
-        elif kind != "space":
-            symbol = _OPERATORS.get(match[0], match[0])
-            run.append(_Token(kind, symbol, match.start(), match.end()))
+        else:
+            run.append(token)
     yield from _split_at_brackets(run)
 
 
-def _split_at_brackets(run: list[_Token]) -> Iterator[list[_Token]]:
+def _split_at_brackets(run: list[Token]) -> Iterator[list[Token]]:
     """Split at brackets that have no partner, or an equals sign inside."""
     if all(token.kind != "eq" for token in run):
         return
@@ -201,14 +174,15 @@ def _split_at_brackets(run: list[_Token]) -> Iterator[list[_Token]]:
         begin = wall + 1
 
 
-def _corrections(text: str, chain: list[_Token]) -> Iterator[tuple[int, int, str]]:
+def _corrections(text: str, chain: list[Token]) -> Iterator[tuple[int, int, str]]:
     """Replacements ``(start, end, new text)`` in a chain, from left to right."""
     begin = chain[0].start
+    markup: list[Token] = []
     if chain[0].kind == "op" and _is_markup(text, chain):
-        chain = chain[1:]
+        markup, chain = chain[:1], chain[1:]
     if chain[-1].text == "^" and chain[-1].end - chain[-1].start == 2:
         chain = chain[:-1]  # the end of bold text
-    members: list[list[_Token]] = [[]]
+    members: list[list[Token]] = [[]]
     for token in chain:
         if token.kind == "eq":
             members.append([])
@@ -217,17 +191,21 @@ def _corrections(text: str, chain: list[_Token]) -> Iterator[tuple[int, int, str
     if members[0] and not _stands_alone(text, begin, chain):
         members[0] = []
     value: tuple[Fraction, bool] | None = None
+    other: tuple[Fraction, bool] | None = None  # the value with a bullet read as a minus sign
     for number, member in enumerate(members):
-        stated = _read_stated(text, member)
+        stated = read_stated(member)
         if stated is None:
             value = _evaluate(text, member)
+            other = _evaluate(text, markup + member) if markup and number == 0 else None
             continue
         is_end = number == len(members) - 1
         if value is None or (is_end and not _CLOSING.match(text, member[-1].end)):
             continue
-        if _is_right(stated, *value):
+        if is_right(stated, *value) or (other is not None and is_right(stated, *other)):
             continue
-        digits = _write(abs(value[0]), stated.separator)
+        if _is_converted(text, stated, value[0]):
+            continue
+        digits = write(abs(value[0]), stated.separator)
         if digits is None or value[1] or stated.percent:  # 0.9 or 90 %? Leave that open
             continue
         new = ("-" if value[0] < 0 else "") + stated.currency + digits
@@ -240,7 +218,17 @@ def _corrections(text: str, chain: list[_Token]) -> Iterator[tuple[int, int, str
             yield stated.start, stated.end, new
 
 
-def _is_markup(text: str, chain: Sequence[_Token]) -> bool:
+def _evaluate(text: str, member: Sequence[Token]) -> tuple[Fraction, bool] | None:
+    """Value of an expression that is not a range or a date; see `evaluate`."""
+    if not member:
+        return None
+    compact = _RANGE_OR_DATE.fullmatch(text, member[0].start, member[-1].end)
+    if compact and not (compact[1] and value_of(compact[1]) >= value_of(compact[2])):
+        return None
+    return evaluate(member)
+
+
+def _is_markup(text: str, chain: Sequence[Token]) -> bool:
     """Whether the first token is a list's bullet, or opens or closes bold text."""
     first, adjacent = chain[0], chain[0].end == chain[1].start
     before = "\n" + text[max(0, first.start - 200) : first.start]
@@ -254,7 +242,7 @@ def _is_markup(text: str, chain: Sequence[_Token]) -> bool:
     return above.startswith(text[first.start]) or not re.search(r"[\w)}%$]\Z", above)
 
 
-def _stands_alone(text: str, start: int, chain: Sequence[_Token]) -> bool:
+def _stands_alone(text: str, start: int, chain: Sequence[Token]) -> bool:
     """Whether an expression begins at `start`, instead of going on there."""
     before = "\n" * (start < 60) + text[max(0, start - 60) : start].removesuffix("\\left")
     head = before.rstrip(" \t\xa0&")
@@ -272,161 +260,11 @@ def _stands_alone(text: str, start: int, chain: Sequence[_Token]) -> bool:
     return bool(_OPENING.search(head) or (spaced and _OPENING_SPACED.search(head)))
 
 
-def _read_stated(text: str, member: Sequence[_Token]) -> _Stated | None:
-    """Read a member that is one number, with its sign, currency and percent sign."""
-    percent = bool(member) and member[-1].kind == "percent"
-    lead = list(member[: len(member) - percent])
-    if not lead or lead[-1].kind != "num":
-        return None
-    number = lead.pop()
-    signs = [token.text for token in lead if token.text == "-"]
-    currency = [token.text for token in lead if token.kind == "currency"]
-    if len(signs) > 1 or len(currency) > 1 or len(signs) + len(currency) < len(lead):
-        return None
-    separator = re.search(r"[^0-9.]+", number.text)
-    value = _number(number.text)
-    return _Stated(
-        -value if signs else value,
-        len(number.text.partition(".")[2]),
-        "".join(currency),
-        separator[0] if separator else "",
-        percent,
-        member[0].start,
-        number.end,
-    )
-
-
-def _is_right(stated: _Stated, value: Fraction, of_percents: bool) -> bool:
-    """Whether the value is as stated, or is rounded so (halves up, or to even)."""
-    for exact in (value, 100 * value) if stated.percent or of_percents else (value,):
-        if stated.value == exact:
-            return True
-        off = 2 * abs(stated.value - exact) * 10**stated.places
-        away = abs(stated.value) > abs(exact)
-        half_is_right = away or round(exact, stated.places) == stated.value
-        if stated.places and (off < 1 or (off == 1 and half_is_right)):
-            return True
-    return False
-
-
-def _write(value: Fraction, separator: str) -> str | None:
-    """Write a non-negative value as a decimal number; None if that is too long."""
-    places = next((p for p in range(_EXACT_PLACES + 1) if 10**p % value.denominator == 0), None)
-    exact = places is not None
-    if places is None:
-        places = _PLACES
-        while value * 10 ** (places - _PLACES + 1) < 1 and places < _MAX_DIGITS:
-            places += 1
-    digits = str(round(value * 10**places)).zfill(places + 1)
-    whole, decimals = digits[: len(digits) - places], digits[len(digits) - places :]
-    if not exact:
-        decimals = decimals.rstrip("0") or "0"  # as an integer it would claim to be exact
-    if separator:
-        whole = f"{int(whole):,}".replace(",", separator)
-    written = f"{whole}.{decimals}" if decimals else whole
-    return written if len(written) <= _MAX_DIGITS else None
-
-
-def _number(text: str) -> Fraction:
-    return Fraction(re.sub(r"[^0-9.]", "", text))
-
-
-# --- expressions ----------------------------------------------------------------------------
-
-
-def _evaluate(text: str, member: list[_Token]) -> tuple[Fraction, bool] | None:
-    """Exact value of an expression, and whether it is a sum of percents; None if it is unclear."""
-    if len(member) < 3:
-        return None
-    compact = _RANGE_OR_DATE.fullmatch(text, member[0].start, member[-1].end)
-    if compact and not (compact[1] and _number(compact[1]) >= _number(compact[2])):
-        return None
-    parser = _Parser(member)
-    try:
-        result = parser.expression(1, _MAX_DEPTH)
-    except (_UnclearError, ZeroDivisionError):
-        return None
-    return result if parser.at == len(member) and parser.operations else None
-
-
-class _Parser:
-    """Precedence climbing over a member's tokens."""
-
-    def __init__(self, tokens: list[_Token]) -> None:
-        self.tokens = tokens
-        self.at = 0
-        self.operations = 0
-
-    def take(self, kind: str, text: str | None = None) -> str | None:
-        """Step over the next token if it is of this kind, and return its text."""
-        if self.at < len(self.tokens):
-            token = self.tokens[self.at]
-            if token.kind == kind and text in (None, token.text):
-                self.at += 1
-                return token.text
-        return None
-
-    def expression(self, rank: int, depth: int) -> tuple[Fraction, bool]:
-        """Read operators of at least this rank."""
-        if depth == 0:
-            raise _UnclearError
-        left = self.operand(depth)
-        while (operator := self.take("op")) is not None:
-            own = _RANKS[operator]
-            if own < rank:
-                self.at -= 1
-                break
-            right = self.expression(own if operator == "^" else own + 1, depth - 1)
-            left = _apply(operator, left, right)
-            self.operations += 1
-        return left
-
-    def operand(self, depth: int) -> tuple[Fraction, bool]:
-        if self.take("op", "-"):
-            value, percent = self.expression(_RANKS["^"], depth - 1)
-            return -value, percent
-        while self.take("currency"):
-            pass
-        if (digits := self.take("num")) is not None:
-            if re.match(r"0[0-9]", digits):
-                raise _UnclearError  # a code, a date, a time
-            percent = self.take("percent") is not None
-            value = _number(digits)
-            return (value / 100 if percent else value), percent
-        if self.take("frac"):
-            over, under = self.group("{", depth), self.group("{", depth)
-            self.operations += 1
-            return _apply("/", over, under)
-        return self.group(None, depth)
-
-    def group(self, bracket: str | None, depth: int) -> tuple[Fraction, bool]:
-        if self.take("open", bracket) is None:
-            raise _UnclearError
-        inner = self.expression(1, depth - 1)
-        if self.take("close") is None:
-            raise _UnclearError
-        return inner
-
-
-def _apply(
-    operator: str, left: tuple[Fraction, bool], right: tuple[Fraction, bool]
-) -> tuple[Fraction, bool]:
-    (a, a_percent), (b, b_percent) = left, right
-    if operator in "+-":
-        if a_percent != b_percent:
-            raise _UnclearError  # 100 - 20 % is 80 to some
-        value = a + b if operator == "+" else a - b
-    elif operator == "*":
-        value = a * b
-    elif operator == "/":
-        value = a / b
-    else:
-        bits = max(a.numerator.bit_length(), a.denominator.bit_length())
-        if b.denominator != 1 or abs(b) > _MAX_EXPONENT or abs(b) * bits > _MAX_BITS:
-            raise _UnclearError
-        if a == 0 and b <= 0:
-            raise _UnclearError
-        value = Fraction(a ** int(b))
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_BITS:
-        raise _UnclearError
-    return value, operator in "+-" and a_percent
+def _is_converted(text: str, stated: Stated, value: Fraction) -> bool:
+    """Whether the number may be the value in another unit, as in ``3/4 = 45 minutes``."""
+    unit = _UNIT.match(text, stated.end)
+    kind = unit.lastgroup if unit else "money" if stated.currency else None
+    if kind is None or not value or not stated.value:
+        return False
+    ratio = stated.value / value
+    return max(ratio, 1 / ratio) in _FACTORS[kind]

@@ -1,12 +1,13 @@
 """The one loop that runs every search: many problems, many simulations, no barrier between them.
 
-A simulation walks through nine stages, the numbered methods of `Driver` below:
+A problem walks through nine stages, again and again:
 
-    1 select -> 2 ask -> 3 correct -> 4 expand -> 5 roll out -> 6 score -> 7 backup -> 8 stop? -> 9 vote
+    1 select, 2 ask, 3 correct, 4 expand, 5 roll out, 6 score, 7 backup, 8 stop?, 9 vote
 
-Stages 2, 3, 5 and 6 wait for models; all simulations of all problems run through them at once, and
-the engines batch them. Stages 1, 4 and 7 touch the trees, in one call for all problems that are
-ready; 4 and 7 are one stage here, because children enter the tree with their values at once.
+Stages 2, 3, 5 and 6 wait for models (`simulation`); all simulations of all problems run through
+them at once, and the engines batch them. Stages 1, 4 and 7 touch the trees, in one call for all
+problems that are ready; 4 and 7 are one stage here, because children enter the tree with their
+values at once.
 
 Determinism: a problem's simulations are *committed* (stages 4 and 7) in the order in which they
 were *selected*, however their answers arrive, and after each commit comes the next selection. So
@@ -18,21 +19,21 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from ..errors import AnswerFormatError, InvalidArgumentError
-from ..policy.protocol import Policy, Sample, SampleRequest
+from ..errors import InvalidArgumentError
+from ..policy.protocol import Policy
 from ..reward.protocol import Reward
-from ..steps import Splitter, final_answer
-from . import calculator, votes
+from ..steps import Splitter
+from . import votes
 from .ledger import Claim, Ledger
 from .options import Budget, SearchOptions
-from .records import Candidate, Problem, SearchResult
-from .seeds import derive_seed
+from .records import Problem, SearchResult
 from .signature import search_signature
-from .task import Child, Job, Method, Outcome, Running, Task
+from .simulation import Simulator
+from .task import Method, Outcome, Running, Task
 
 __all__ = ["Driver"]
 
@@ -71,11 +72,10 @@ class Driver:
     ) -> None:
         if concurrency < 1:
             raise InvalidArgumentError(f"concurrency={concurrency}: must be at least 1")
-        self.policy = policy
+        self.simulator = Simulator(policy, reward, splitter, options)
         self.reward = reward
         self.method = method
         self.method_name = method_name
-        self.splitter = splitter
         self.budget = budget
         self.options = options
         self.concurrency = concurrency
@@ -83,7 +83,7 @@ class Driver:
 
     # --- the loop ----------------------------------------------------------------------
 
-    async def run(self, problems: Iterable[Problem]) -> AsyncIterator[SearchResult]:
+    async def run(self, problems: Iterable[Problem]) -> AsyncGenerator[SearchResult, None]:
         """Search all problems; yields each result as it is finished.
 
         Raises
@@ -169,7 +169,7 @@ class Driver:
                     continue
                 job = replace(job, width=width)
                 task.jobs_started += 1
-                future = asyncio.ensure_future(self._simulate(Outcome(task, job), claim))
+                future = asyncio.ensure_future(self.simulator.run(Outcome(task, job), claim))
                 task.running.append(Running(job, claim, future))
             tasks = list(grants)
 
@@ -186,7 +186,10 @@ class Driver:
         if budget.nodes is not None and width:
             growing = sum(running.job.width for running in task.running)
             width = min(width, budget.nodes - task.usage.nodes - growing)
-            return width if width >= 1 else None
+            if width < 1:
+                if not task.running:
+                    task.stop_reason = "nodes"
+                return None
         return width
 
     def _claim(self, task: Task, width: int) -> Claim | None:
@@ -199,228 +202,15 @@ class Driver:
             if options.value != "prefix":
                 each += options.rollouts * (options.max_solution_tokens + judged)
             worst = width * each
-        # A last simulation may begin with less than it could need, but not with next to nothing.
-        minimum = worst // 4 if task.jobs_started else 2 * max(1, width) * (judged + 1)
+        # A last simulation may begin with less than it could need, but not with next to nothing,
+        # and never with less than one token and two judgements of each child.
+        minimum = 2 * max(1, width) * (judged + 1)
+        if task.jobs_started:
+            minimum = max(minimum, worst // 4)
         claim = task.ledger.claim(worst, minimum, bool(task.running))
         if claim is None and not task.running:
             task.stop_reason = "tokens"
         return claim
-
-    # --- 2 to 6: one simulation, waiting for models ----------------------------------------
-
-    async def _simulate(self, outcome: Outcome, claim: Claim) -> Outcome:
-        job = outcome.job
-        if job.width == 0:
-            # one judgement is held back from what may be generated
-            tokens = claim.left - self.reward.max_tokens
-            candidate = await self._roll_out(
-                outcome, claim, job.steps, job.num_tokens, (*job.path, -1), tokens
-            )
-            outcome.candidates.append(candidate)
-        else:
-            samples = await self._ask(outcome, claim)
-            outcome.children = self._correct(outcome, samples)
-            if self.options.value != "prefix":
-                await self._roll_out_children(outcome, claim)
-        await self._score(outcome, claim)
-        return outcome
-
-    # --- 2 ask -------------------------------------------------------------------------
-
-    async def _ask(self, outcome: Outcome, claim: Claim) -> Sequence[Sample]:
-        """Sample the next steps of a leaf."""
-        options, job = self.options, outcome.job
-        judgements = 1 if options.value == "prefix" else 1 + options.rollouts
-        spare = claim.left - job.width * judgements * self.reward.max_tokens
-        # with rollouts to follow, steps get at most half of what there is
-        share = spare // (job.width if options.value == "prefix" else 2 * job.width)
-        seeds = [self._seed(outcome.task, job.path, i) for i in range(job.width)]
-        limit = min(share, options.max_solution_tokens - job.num_tokens)
-        return await self._sample(outcome, claim, job.steps, seeds, limit, one_step=True)
-
-    async def _sample(
-        self,
-        outcome: Outcome,
-        claim: Claim,
-        steps: tuple[str, ...],
-        seeds: Sequence[int],
-        max_tokens: int,
-        *,
-        one_step: bool,
-    ) -> Sequence[Sample]:
-        """One request to the policy, checked and counted."""
-        options = self.options
-        if one_step:
-            max_tokens = min(max_tokens, options.max_step_tokens)
-            max_tokens = min(max_tokens, self.splitter.max_tokens or max_tokens)
-        request = SampleRequest(
-            problem=outcome.task.problem.problem,
-            steps=(*steps, self.splitter.lead),
-            seeds=tuple(seeds),
-            max_tokens=max(1, max_tokens),
-            temperature=0.0 if outcome.job.greedy else options.temperature,
-            top_p=options.top_p,
-            stop=self.splitter.stop if one_step else (),
-        )
-        samples = await self.policy.sample(request)
-        if len(samples) != len(seeds):
-            raise AnswerFormatError(
-                f"{self.policy.name} returned {len(samples)} samples, {len(seeds)} were asked"
-            )
-        for sample in samples:
-            if sample.num_tokens > request.max_tokens:
-                raise AnswerFormatError(
-                    f"{self.policy.name} generated {sample.num_tokens} tokens, at most "
-                    f"{request.max_tokens} were asked: budgets cannot be kept with this engine"
-                )
-            claim.spend(sample.num_tokens)
-            outcome.usage.policy_tokens += sample.num_tokens
-        outcome.usage.policy_samples += len(samples)
-        return samples
-
-    def _seed(self, task: Task, path: tuple[int, ...], index: int = 0) -> int:
-        return derive_seed(self.options.seed, task.problem.unique_id, path, index)
-
-    # --- 3 correct ---------------------------------------------------------------------
-
-    def _correct(self, outcome: Outcome, samples: Sequence[Sample]) -> list[Child]:
-        """Turn samples into children: arithmetic put right, duplicates merged."""
-        options, job = self.options, outcome.job
-        children: dict[object, Child] = {}
-        for number, sample in enumerate(samples):
-            step = self._close_step(outcome, job.steps, sample)
-            if not step:
-                continue
-            key = " ".join(step.casefold().split()) if options.deduplicate else number
-            if key in children:
-                children[key].prior += 1 / len(samples)
-                continue
-            steps = (*job.steps, step)
-            num_tokens = job.num_tokens + sample.num_tokens
-            finished = self.splitter.is_final(steps, sample.finish_reason)
-            full = len(steps) >= options.max_depth or num_tokens >= options.max_solution_tokens
-            child = Child(step, 1 / len(samples), num_tokens, finished or full, finished)
-            if child.terminal:
-                child.candidates.append(_candidate(steps, num_tokens, finished))
-            children[key] = child
-        return list(children.values())
-
-    def _close_step(self, outcome: Outcome, steps: Sequence[str], sample: Sample) -> str:
-        """The sample as a step after `steps`; "" if the model had nothing to add."""
-        before = steps[-1] if steps else ""
-        text = self.splitter.lead + sample.text
-        step = self.splitter.close(text, sample.finish_reason, before)
-        if self.options.calculator:
-            step, corrections = calculator.correct(step)
-            outcome.usage.corrections += corrections
-        return step
-
-    # --- 5 roll out --------------------------------------------------------------------
-
-    async def _roll_out_children(self, outcome: Outcome, claim: Claim) -> None:
-        """Continue each unfinished child to finished solutions."""
-        job, rollouts = outcome.job, self.options.rollouts
-        places = [
-            (child, (*job.path, number, -1 - r))
-            for number, child in enumerate(outcome.children)
-            if not child.terminal
-            for r in range(rollouts)
-        ]
-        if not places:
-            return
-        judgements = len(outcome.children) * (1 + rollouts)
-        tokens = (claim.left - judgements * self.reward.max_tokens) // len(places)
-        candidates = await asyncio.gather(
-            *(
-                self._roll_out(
-                    outcome, claim, (*job.steps, child.step), child.num_tokens, path, tokens
-                )
-                for child, path in places
-            )
-        )
-        for (child, _), candidate in zip(places, candidates, strict=True):
-            child.candidates.append(candidate)
-
-    async def _roll_out(
-        self,
-        outcome: Outcome,
-        claim: Claim,
-        steps: tuple[str, ...],
-        num_tokens: int,
-        path: tuple[int, ...],
-        tokens: int,
-    ) -> Candidate:
-        """Continue a solution to its end, with at most `tokens` more tokens.
-
-        With the calculator on, step by step: a model that is corrected goes on from the corrected
-        step. Off, in one piece.
-        """
-        options, start = self.options, len(steps)
-        one_step = options.calculator
-        while True:
-            limit = min(tokens, options.max_solution_tokens - num_tokens)
-            if limit < 1 or len(steps) >= options.max_depth:
-                return _candidate(steps, num_tokens, finished=False)
-            seed = self._seed(outcome.task, (*path, len(steps) - start))
-            (sample,) = await self._sample(outcome, claim, steps, [seed], limit, one_step=one_step)
-            tokens -= sample.num_tokens
-            num_tokens += sample.num_tokens
-            if one_step:
-                step = self._close_step(outcome, steps, sample)
-                steps = (*steps, step) if step else steps
-                finished = self.splitter.is_final(steps, sample.finish_reason)
-                if finished or not step:
-                    return _candidate(steps, num_tokens, finished)
-                continue
-            for piece in self.splitter.split(self.splitter.lead + sample.text):
-                steps = (*steps, piece)
-                if self.splitter.is_final(steps, "stop"):  # what follows an answer is chatter
-                    return _candidate(steps, num_tokens, finished=True)
-            return _candidate(steps, num_tokens, finished=sample.finish_reason == "eos")
-
-    # --- 6 score -----------------------------------------------------------------------
-
-    async def _score(self, outcome: Outcome, claim: Claim) -> None:
-        """Have the reward model judge all finished solutions, and prefixes where wanted.
-
-        A solution that is cut off or names no answer is not shown to the reward model: its score
-        stays NaN, and it has no vote.
-        """
-        holders = [outcome.candidates, *(child.candidates for child in outcome.children)]
-        finished = [
-            (holder, i)
-            for holder in holders
-            for i, candidate in enumerate(holder)
-            if candidate.finished and candidate.answer is not None
-        ]
-        prefixes = (
-            [child for child in outcome.children if not child.terminal]
-            if self.options.value != "rollout"
-            else []
-        )
-        solutions = [holder[i].steps for holder, i in finished]
-        solutions += [(*outcome.job.steps, child.step) for child in prefixes]
-        if not solutions:
-            return
-        judgements = await self.reward.score(outcome.task.problem.problem, solutions)
-        if len(judgements) != len(solutions):
-            raise AnswerFormatError(
-                f"{self.reward.name} returned {len(judgements)} scores for {len(solutions)} "
-                "solutions"
-            )
-        for judgement in judgements:
-            if not (0 <= judgement.score <= 1 or math.isnan(judgement.score)):
-                raise AnswerFormatError(
-                    f"{self.reward.name} gave the score {judgement.score}: scores must be in "
-                    "[0, 1], or NaN for no verdict"
-                )
-            claim.spend(judgement.num_tokens)
-            outcome.usage.reward_tokens += judgement.num_tokens
-        outcome.usage.reward_calls += len(judgements)
-        for (holder, i), judgement in zip(finished, judgements, strict=False):
-            holder[i] = replace(holder[i], score=judgement.score)
-        for child, judgement in zip(prefixes, judgements[len(finished) :], strict=True):
-            child.prefix_score = judgement.score
 
     # --- 4 expand and 7 backup -----------------------------------------------------------
 
@@ -472,8 +262,3 @@ class Driver:
         if vote == "path":
             return self.method.best_path(task)
         return votes.choose(task.candidates, vote, self.options.self_consistency)
-
-
-def _candidate(steps: tuple[str, ...], num_tokens: int, finished: bool) -> Candidate:
-    answer = final_answer("".join(steps)) if finished else None
-    return Candidate(steps, answer, math.nan, num_tokens, finished)

@@ -36,18 +36,6 @@ class Claim:
         """Tokens that may still be generated; negative once it is overdrawn."""
         return self.granted - self.spent
 
-    def allow(self, num_sequences: int, wanted_each: int) -> int:
-        """Return the ``max_tokens`` of each of several sequences, all of which fit what is left.
-
-        Examples
-        --------
-        >>> Claim(100).allow(num_sequences=3, wanted_each=64)
-        33
-        >>> Claim(2).allow(num_sequences=3, wanted_each=64)
-        0
-        """
-        return max(0, min(wanted_each, self.left // num_sequences))
-
     def spend(self, tokens: int) -> None:
         """Count generated tokens.
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from ..answers import answer_key
 from ..forest import NO_NODE, ROOT, Forest, SearchParams
-from ..steps import answer_key
 from . import votes
 from .options import Budget, SearchOptions
 from .records import SearchTree
@@ -122,8 +122,10 @@ class TreeSearch:
         if options.value == "rollout" or child.terminal:
             return rolled
         prefix = 0.0 if math.isnan(child.prefix_score) else child.prefix_score
-        return prefix if options.value == "prefix" else (
-            options.mix * prefix + (1 - options.mix) * rolled
+        return (
+            prefix
+            if options.value == "prefix"
+            else (options.mix * prefix + (1 - options.mix) * rolled)
         )
 
     def cancel(self, task: Task, jobs: Sequence[Job]) -> None:

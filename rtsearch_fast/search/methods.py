@@ -26,9 +26,7 @@ METHODS: dict[str, Callable[[SearchOptions, Budget], Method]] = {
 }
 
 
-def make_method(
-    name: str, options: SearchOptions, budget: Budget
-) -> tuple[Method, SearchOptions]:
+def make_method(name: str, options: SearchOptions, budget: Budget) -> tuple[Method, SearchOptions]:
     """Make a method by name, and the options as the method needs them.
 
     Raises
@@ -47,6 +45,13 @@ def make_method(
     if options.vote == "path" and name not in ("mcts", "mcts_g"):
         raise InvalidArgumentError(
             f"vote='path' needs a tree, and {name} has none: choose weighted, majority or best"
+        )
+    if (budget.tokens, budget.simulations, budget.seconds) == (None, None, None) and (
+        name not in ("mcts", "mcts_g")
+    ):
+        raise InvalidArgumentError(
+            f"budget nodes={budget.nodes}: {name} has no tree, so nothing would end it; give "
+            "tokens, simulations or seconds, too"
         )
     if name == "beam":
         options = replace(options, value="prefix")

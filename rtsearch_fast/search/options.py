@@ -10,6 +10,9 @@ from ..errors import InvalidArgumentError
 
 __all__ = ["Budget", "SearchOptions"]
 
+_VALUES = ("rollout", "prefix", "mix")
+_VOTES = ("weighted", "majority", "best", "path")
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -43,11 +46,6 @@ class Budget:
             raise InvalidArgumentError(
                 "the budget has no limit: give tokens, simulations, nodes or seconds"
             )
-
-
-def _require(ok: bool, name: str, value: object, wanted: str) -> None:
-    if not ok:
-        raise InvalidArgumentError(f"{name}={value!r}: {wanted}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,23 +115,37 @@ class SearchOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("width", "max_depth", "max_step_tokens", "max_solution_tokens", "in_flight",
-                     "beam_width"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        def require(ok: bool, name: str, wanted: str) -> None:
+            if not ok:
+                raise InvalidArgumentError(f"{name}={getattr(self, name)!r}: {wanted}")
+
+        for name in (
+            "width",
+            "max_depth",
+            "max_step_tokens",
+            "max_solution_tokens",
+            "in_flight",
+            "beam_width",
+        ):
+            require(getattr(self, name) >= 1, name, "must be at least 1")
         for name in ("rollouts", "pre_expand", "seed"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
+            require(getattr(self, name) >= 0, name, "must not be negative")
         for name in ("mix", "self_consistency"):
-            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "must be in [0, 1]")
+            require(0 <= getattr(self, name) <= 1, name, "must be in [0, 1]")
         for name in ("exploration", "temperature"):
             value = getattr(self, name)
-            _require(value >= 0 and math.isfinite(value), name, value, "must be a finite number >= 0")
-        _require(0 < self.top_p <= 1, "top_p", self.top_p, "must be in (0, 1]")
-        _require(self.value in ("rollout", "prefix", "mix"), "value", self.value,
-                 "choose rollout, prefix or mix")
-        _require(self.vote in (None, "weighted", "majority", "best", "path"), "vote", self.vote,
-                 "choose weighted, majority, best or path")
-        _require(self.value == "prefix" or self.rollouts >= 1, "rollouts", self.rollouts,
-                 "must be at least 1 unless value='prefix'")
-        _require(self.confidence is None or 0 < self.confidence <= 1, "confidence",
-                 self.confidence, "must be in (0, 1]")
-        _require(self.seed < 2**63, "seed", self.seed, "must be below 2**63")
+            require(value >= 0 and math.isfinite(value), name, "must be a finite number >= 0")
+        require(0 < self.top_p <= 1, "top_p", "must be in (0, 1]")
+        require(self.value in _VALUES, "value", f"choose one of {', '.join(_VALUES)}")
+        require(
+            self.vote is None or self.vote in _VOTES, "vote", f"choose one of {', '.join(_VOTES)}"
+        )
+        require(
+            self.value == "prefix" or self.rollouts >= 1,
+            "rollouts",
+            "must be at least 1 unless value='prefix'",
+        )
+        require(
+            self.confidence is None or 0 < self.confidence <= 1, "confidence", "must be in (0, 1]"
+        )
+        require(self.seed < 2**63, "seed", "must be below 2**63")

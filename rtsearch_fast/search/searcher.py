@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
 
 from ..policy.protocol import Policy
 from ..reward.protocol import Reward
@@ -74,7 +75,7 @@ class Searcher:
         self,
         problems: Iterable[str | Problem],
         on_commit: Callable[[Task], None] | None = None,
-    ) -> AsyncIterator[SearchResult]:
+    ) -> AsyncGenerator[SearchResult, None]:
         """Yield each problem's result as it is finished, in no particular order.
 
         Texts get their position as `unique_id`.
@@ -83,8 +84,10 @@ class Searcher:
             Problem(str(i), problem) if isinstance(problem, str) else problem
             for i, problem in enumerate(problems)
         )
-        async for result in self.driver(on_commit).run(numbered):
-            yield result
+        # whoever stops listening stops the search, at once
+        async with aclosing(self.driver(on_commit).run(numbered)) as results:
+            async for result in results:
+                yield result
 
     async def solve_async(self, problems: Sequence[str | Problem]) -> list[SearchResult]:
         """Solve problems; results in their order."""

@@ -34,8 +34,9 @@ def search_signature(tree: int, candidates: Iterable[Candidate]) -> str:
     for candidate in candidates:
         text = candidate.text.encode("utf-8", "surrogatepass")
         digest.update(
-            struct.pack("<Qd?q", len(text), candidate.score, candidate.finished,
-                        candidate.num_tokens)
+            struct.pack(
+                "<Qd?q", len(text), candidate.score, candidate.finished, candidate.num_tokens
+            )
         )
         digest.update(text)
     return digest.hexdigest()

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ..answers import answer_key
 from ..errors import InvalidArgumentError
-from ..steps import answer_key
 from .records import Candidate
 
 __all__ = [

@@ -101,9 +101,7 @@ class TreeMachine(RuleBasedStateMachine):
     @rule(data=st.data(), value=st.none() | values, twice=st.booleans())
     def finish(self, data: st.DataObject, value: float | None, twice: bool) -> None:
         waiting = [(tree, leaf) for tree, taken in self.pair.selected.items() for leaf in taken]
-        entries = data.draw(
-            st.lists(st.sampled_from(waiting), min_size=1, max_size=4, unique=True)
-        )
+        entries = data.draw(st.lists(st.sampled_from(waiting), min_size=1, max_size=4, unique=True))
         if twice:
             entries.append(entries[0])
         self.pair.finish(entries, None if value is None else [value] * len(entries))

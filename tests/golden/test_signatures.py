@@ -87,7 +87,12 @@ def test_search_when_repeated_has_the_recorded_signature(
 
 
 if __name__ == "__main__":
-    print(json.dumps({
-        name: search(Forest(SearchParams(**settings)), batch)
-        for name, (settings, batch) in SEARCHES.items()
-    }, indent=2))
+    print(
+        json.dumps(
+            {
+                name: search(Forest(SearchParams(**settings)), batch)
+                for name, (settings, batch) in SEARCHES.items()
+            },
+            indent=2,
+        )
+    )

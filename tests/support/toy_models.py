@@ -36,6 +36,8 @@ class Delay:
 
 
 class ToyPolicy:
+    """Writes the labelled format; like a model, it goes on from the ``##`` that it is given."""
+
     name = "toy-policy"
 
     def __init__(self, slip: float = 0.2, delay_seed: int = 0, tokens_per_step: int = 10) -> None:
@@ -52,15 +54,15 @@ class ToyPolicy:
     def _one(self, request: SampleRequest, seed: int) -> Sample:
         rng = random.Random(0 if request.temperature == 0 else seed)
         if request.max_tokens < self.tokens_per_step:
-            return Sample("## Step 1: cut", request.max_tokens, "length")
+            return Sample(" Cut", request.max_tokens, "length")
         numbers = [int(word) for word in request.problem.split()]
         done = [step for step in request.steps if step.startswith("## Step")]
         value = int(done[-1].split()[-1]) if done else numbers[0]
         if len(done) == len(numbers) - 1:
-            return Sample(f"## Answer\n\\boxed{{{value}}}", self.tokens_per_step, "eos", -1.0)
+            return Sample(f" Answer\n\\boxed{{{value}}}", self.tokens_per_step, "eos", -1.0)
         number = numbers[len(done) + 1]
         result = value + number + (rng.choice([-10, 1, 10]) if rng.random() < self.slip else 0)
-        text = f"## Step {len(done) + 1}: add {number}\nwe get {result}"
+        text = f" Step {len(done) + 1}: add {number}\nwe get {result}"
         return Sample(text, self.tokens_per_step, "stop", -1.0)
 
     async def aclose(self) -> None:

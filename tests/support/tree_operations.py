@@ -140,8 +140,7 @@ def random_step(pair: Pair, rng: random.Random) -> int:
     elif kind < 0.72:
         nodes = [rng.randrange(pair.core.num_nodes(tree)) for tree in trees]
         values = [_random_value(rng) for _ in trees]
-        pair.call("backup", np.array(trees, np.int32), np.array(nodes, np.uint32),
-                  np.array(values))
+        pair.call("backup", np.array(trees, np.int32), np.array(nodes, np.uint32), np.array(values))
     elif kind < 0.92:
         waiting = [(tree, leaf) for tree in pair.alive for leaf in pair.selected[tree]]
         entries = rng.sample(waiting, min(batch, len(waiting)))
@@ -186,8 +185,15 @@ def _random_expand(pair: Pair, rng: random.Random, trees: list[int]) -> None:
         rewards = np.array([rng.choice([0.0, 0.5, -0.25]) for _ in range(total)], np.float32)
     if rng.random() < 0.01 and priors is not None and total:
         priors[-1] = rng.choice([np.nan, -0.5, 1.5])
-    pair.call("expand", np.array(trees, np.int32), np.array(nodes, np.uint32),
-              np.array(counts, np.int32), priors=priors, terminal=terminal, rewards=rewards)
+    pair.call(
+        "expand",
+        np.array(trees, np.int32),
+        np.array(nodes, np.uint32),
+        np.array(counts, np.int32),
+        priors=priors,
+        terminal=terminal,
+        rewards=rewards,
+    )
 
 
 def _random_value(rng: random.Random) -> float:
@@ -215,5 +221,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     start = time.perf_counter()
     count = run(arguments.operations, arguments.seed)
-    print(f"{count:,} operations (seed {arguments.seed}), zero divergence, "
-          f"{time.perf_counter() - start:.0f} s")
+    print(
+        f"{count:,} operations (seed {arguments.seed}), zero divergence, "
+        f"{time.perf_counter() - start:.0f} s"
+    )

@@ -87,8 +87,8 @@ void TestEachOpenLeafIsHandedOutOnce() {
       leaves.push_back(leaf);
       f.tree.CheckInvariants();
     }
-    const bool global = f.params.IsGlobal();
-    CHECK_EQ(leaves, global ? std::vector<NodeId>({2, 3, 4, 5}) : std::vector<NodeId>({4, 2, 3, 5}));
+    using Ids = std::vector<NodeId>;
+    CHECK_EQ(leaves, f.params.IsGlobal() ? Ids({2, 3, 4, 5}) : Ids({4, 2, 3, 5}));
     CHECK_EQ(f.tree.node(kRootId).in_flight, 4);
     CHECK_EQ(f.tree.node(1).in_flight, 2);
     CHECK(!f.tree.HasOpenLeaf());

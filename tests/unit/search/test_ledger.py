@@ -57,14 +57,6 @@ def test_bad_claims(worst_case):
         Ledger(Budget(tokens=10)).claim(worst_case, 1, others_in_flight=False)
 
 
-@pytest.mark.parametrize(
-    ("left", "num_sequences", "wanted", "allowed"),
-    [(100, 3, 64, 33), (100, 1, 64, 64), (100, 100, 64, 1), (100, 101, 64, 0), (5, 1, 0, 0)],
-)
-def test_allow(left, num_sequences, wanted, allowed):
-    assert Claim(left).allow(num_sequences, wanted) == allowed
-
-
 def test_overdrawing_raises_and_is_counted():
     ledger = Ledger(Budget(tokens=100))
     claim = ledger.claim(50, 1, others_in_flight=False)
@@ -72,7 +64,6 @@ def test_overdrawing_raises_and_is_counted():
     assert claim.left == 0
     with pytest.raises(AnswerFormatError, match="51 tokens where 50"):
         claim.spend(1)
-    assert claim.allow(1, 10) == 0
     ledger.settle(claim)
     assert ledger.committed == 51
 
