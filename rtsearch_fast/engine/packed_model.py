@@ -81,7 +81,6 @@ class PackedModel:
             reason = str(error).strip().split("\n")[0]
             raise EngineError(f"{folder} cannot be loaded as a language model: {reason}") from error
         torch.nn.Module.to(self._model, self.device)
-        self._model.eval()
         config = self._model.config.get_text_config()
         self.context: int = config.max_position_embeddings
         self.eos = _end_tokens(self._model.generation_config, self.tokenizer)
