@@ -9,9 +9,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..engine.protocol import Engine
-from ..policy.prompt import PRESETS, PromptTemplate
+from ..policy.prompt import PromptTemplate
 from ..policy.prompted import PromptedPolicy
 from ..reward.generative import GenerativeReward
+from ..reward.question import PRESETS as JUDGE_PRESETS
 from ..reward.question import JudgeTemplate
 from ..search.options import Budget, SearchOptions
 from ..search.searcher import Searcher
@@ -41,7 +42,7 @@ class ModelFlags:
     """Server of the reward model. Default: that of the policy."""
 
     template: str | None = None
-    """Prompt of the policy: plain, chatml, llama3, or a file with {problem} in it.
+    """Prompt of the policy: plain, chatml, llama3, labelled, or a file with {problem} in it.
     Default: chatml for the embedded model, else plain."""
 
     reward_template: str | None = None
@@ -95,7 +96,7 @@ class Models:
 
     def __init__(self, flags: ModelFlags) -> None:
         template = flags.template or ("chatml" if _is_embedded(flags) else "plain")
-        judge = flags.reward_template or (template if template in PRESETS else "plain")
+        judge = flags.reward_template or (template if template in JUDGE_PRESETS else "plain")
         # read first: a missing file should not cost the loading of a model
         prompt, question = PromptTemplate.load(template), JudgeTemplate.load(judge)
         self.engine = _engine(flags.model, flags.base_url, flags.api_key_env)

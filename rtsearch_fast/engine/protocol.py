@@ -76,7 +76,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """Identifies the model for resuming runs (a folder's or a served model's name, no secrets)."""
+        """Identifies the model for resuming runs (a folder's or served model's name)."""
         ...
 
     async def complete(self, request: CompletionRequest) -> Sequence[Sample]:

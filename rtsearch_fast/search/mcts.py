@@ -135,24 +135,28 @@ class TreeSearch:
         )
 
     def best_path(self, task: Task) -> int | None:
-        """Descend by the highest mean value; the best candidate that starts with that path."""
+        """Descend by the highest mean value; the best candidate that starts with that path.
+
+        Children that lead to no answer are passed over.
+        """
         state: _TreeState = task.state
         columns = self.forest.columns(state.tree)
         means = columns.value_sum / np.maximum(1, columns.visit_count)
         node = ROOT
         best: int | None = None
-        while (children := self.forest.children(state.tree, node)).size:
-            node = int(children[np.argmax(means[children])])
-            prefix = state.steps[node]
-            below = [
-                i
-                for i, candidate in enumerate(task.candidates)
-                if candidate.answer is not None and candidate.steps[: len(prefix)] == prefix
-            ]
-            if not below:
-                break
+        below = [i for i, candidate in enumerate(task.candidates) if candidate.answer is not None]
+        while True:
+            ways: dict[int, list[int]] = {}
+            for child in self.forest.children(state.tree, node).tolist():
+                prefix = state.steps[child]
+                through = [i for i in below if task.candidates[i].steps[: len(prefix)] == prefix]
+                if through:
+                    ways[child] = through
+            if not ways:
+                return best
+            node = max(ways, key=lambda child: means[child])  # the first of equals
+            below = ways[node]
             best = max(below, key=lambda i: (np.nan_to_num(task.candidates[i].score), -i))
-        return best
 
     def finish(self, task: Task) -> tuple[int, SearchTree]:
         state: _TreeState = task.state

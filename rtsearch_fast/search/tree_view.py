@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from .records import SearchTree
 
-__all__ = ["render_tree"]
+__all__ = ["printable", "render_tree"]
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Escape all that a terminal would obey instead of showing it, but for the characters `keep`.
+
+    For text that models, files and servers wrote: escape sequences, line ends, characters that
+    turn the direction of writing, halves of surrogate pairs.
+
+    Examples
+    --------
+    >>> printable("a\tb\x1b[2Jc\n", keep="\n")
+    'a\\tb\\x1b[2Jc\n'
+    """
+    return "".join(
+        char
+        if char.isprintable() or char in keep or unicodedata.category(char) == "Zs"
+        else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
 
 
 def render_tree(tree: SearchTree, *, max_depth: int | None = None, width: int = 100) -> str:
@@ -54,7 +75,6 @@ def render_tree(tree: SearchTree, *, max_depth: int | None = None, width: int = 
 
 
 def _excerpt(text: str, width: int) -> str:
-    text = " ".join(text.split())
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    text = printable(" ".join(text.split()))
     width = max(width, 8)
     return text if len(text) <= width else text[: width - 3] + "..."
