@@ -11,6 +11,9 @@ def main() -> None:
     """Entry point of the command."""
     try:
         from .app import run
+    except KeyboardInterrupt:
+        print("rtsearch: interrupted", file=sys.stderr)
+        sys.exit(130)
     except ImportError as error:
         print(
             f"rtsearch: the command line needs {error.name}: "

@@ -9,6 +9,7 @@ import platform
 from .. import __version__
 from ..engine.checks import Check, check_engine
 from ..errors import SearchError
+from ..search.tree_view import printable
 from .settings import ModelFlags, Models
 
 __all__ = ["doctor"]
@@ -87,4 +88,4 @@ def _version(name: str) -> str | None:
 
 
 def _print(check: Check) -> None:
-    print(f"  {'ok ' if check.ok else 'NO '} {check.name:12} {check.detail}")
+    print(f"  {'ok ' if check.ok else 'NO '} {check.name:12} {printable(check.detail)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from ..runs.store import RunStore
 from ..search.methods import METHODS
 from ..search.options import SearchOptions
 from .progress import ProgressView
-from .settings import BudgetFlags, ModelFlags, Models
+from .settings import BudgetFlags, ModelFlags, Models, check_search
 
 __all__ = ["evaluate"]
 
@@ -46,7 +47,7 @@ def evaluate(
     Parameters
     ----------
     data
-        JSONL with the fields `problem` and `answer` on each line.
+        JSONL with the fields `problem` and `answer` on each line; "-" is standard input.
     methods
         Comma-separated: cot, best_of_n, majority, weighted_majority, beam, mcts, mcts_g.
     limit
@@ -68,7 +69,7 @@ def evaluate(
     unknown = [name for name in names if name not in METHODS]
     if unknown or not names or len(set(names)) < len(names):
         raise InvalidArgumentError(
-            f"--methods {methods}: name each at most once, out of {', '.join(METHODS)}"
+            f"--methods {methods!r}: name each at most once, out of {', '.join(METHODS)}"
         )
     items = load_problems(data, limit=limit, start=start)
     if ungraded := [item.problem.unique_id for item in items if item.gold is None]:
@@ -77,14 +78,13 @@ def evaluate(
             "or use rtsearch solve -f"
         )
     limits = (budget or BudgetFlags()).to_budget(_DEFAULT_TOKENS)
+    options = options or SearchOptions()
+    check_search(names, limits, options, splitter)
     if dry_run:
         print(f"{len(items)} problems, {len(names)} methods, {limits}")
         return 0
     loaded = Models(models or ModelFlags())
-    searchers = [
-        loaded.searcher(name, limits, options or SearchOptions(), splitter, concurrency)
-        for name in names
-    ]
+    searchers = [loaded.searcher(name, limits, options, splitter, concurrency) for name in names]
     header = {"data": str(data), "methods": names, "budget": asdict(limits)}
 
     async def work(store: RunStore, view: ProgressView) -> dict[str, list[dict[str, Any]]]:
@@ -96,7 +96,7 @@ def evaluate(
 
     with RunStore(output, header=header, resume=resume) as store, ProgressView() as view:
         if store.warning:
-            print(f"rtsearch: {store.warning}")
+            print(f"rtsearch: {store.warning}", file=sys.stderr)
         records = asyncio.run(work(store, view))
     print(render_table(summarise(records, view.seconds)))
     print(f"\n{len(items)} problems of {data} at {_describe(limits)} each; records in {output}")

@@ -16,6 +16,7 @@ from ..evaluation.data import Item
 from ..runs.batch import Observer
 from ..search import votes
 from ..search.task import Task
+from ..search.tree_view import printable
 
 __all__ = ["ProgressView"]
 
@@ -62,7 +63,7 @@ class ProgressView(Observer):
         answer = "-" if chosen is None else str(task.candidates[chosen].answer)
         self._progress.update(
             self._bars[method],
-            note=escape(f"{task.problem.unique_id[:24]}: {answer[:24]!r} so far"),
+            note=escape(f"{printable(task.problem.unique_id[:24])}: {answer[:24]!r} so far"),
         )
 
     def finished(self, method: str, item: Item, record: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +15,15 @@ from ..policy.prompted import PromptedPolicy
 from ..reward.generative import GenerativeReward
 from ..reward.question import PRESETS as JUDGE_PRESETS
 from ..reward.question import JudgeTemplate
+from ..search.methods import make_method
 from ..search.options import Budget, SearchOptions
 from ..search.searcher import Searcher
+from ..steps import make_splitter
 
-__all__ = ["EMBEDDED", "BudgetFlags", "ModelFlags", "Models"]
+__all__ = ["EMBEDDED", "STDIN", "BudgetFlags", "ModelFlags", "Models", "check_search"]
+
+#: What "-" on the command line stands for.
+STDIN = "/dev/stdin"
 
 #: The model that needs no server and no download site.
 EMBEDDED = "smollm2-135m"
@@ -55,6 +61,9 @@ class ModelFlags:
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the servers' API key."""
 
+    retries: int = 4
+    """Further tries of a server that cannot be reached, is overloaded or fails."""
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -86,6 +95,15 @@ class BudgetFlags:
         return Budget(*limits)
 
 
+def check_search(
+    methods: Iterable[str], budget: Budget, options: SearchOptions, splitter: str
+) -> None:
+    """Refuse bad settings now: it takes a while to load a model."""
+    make_splitter(splitter)
+    for method in methods:
+        make_method(method, options, budget)
+
+
 class Models:
     """The policy and the reward model that the flags name.
 
@@ -99,13 +117,13 @@ class Models:
         judge = flags.reward_template or (template if template in JUDGE_PRESETS else "plain")
         # read first: a missing file should not cost the loading of a model
         prompt, question = PromptTemplate.load(template), JudgeTemplate.load(judge)
-        self.engine = _engine(flags.model, flags.base_url, flags.api_key_env)
+        self.engine = _engine(flags.model, flags.base_url, flags)
         self.reward_engine = self.engine
         if flags.reward_model or flags.reward_base_url:
             base_url = flags.reward_base_url
             if base_url is None and flags.reward_model and not Path(flags.reward_model).is_dir():
                 base_url = flags.base_url
-            self.reward_engine = _engine(flags.reward_model, base_url, flags.api_key_env)
+            self.reward_engine = _engine(flags.reward_model, base_url, flags)
         self.policy = PromptedPolicy(self.engine, prompt)
         self.reward = GenerativeReward(self.reward_engine, question, flags.labels)
         self.is_embedded = _is_embedded(flags)
@@ -132,11 +150,13 @@ def _is_embedded(flags: ModelFlags) -> bool:
     return flags.base_url is None and flags.model in (None, EMBEDDED)
 
 
-def _engine(model: str | None, base_url: str | None, api_key_env: str) -> Engine:
+def _engine(model: str | None, base_url: str | None, flags: ModelFlags) -> Engine:
     if base_url is not None:
         from ..engine.completions import CompletionsEngine
 
-        return CompletionsEngine(base_url, model, api_key_env=api_key_env)
+        return CompletionsEngine(
+            base_url, model, api_key_env=flags.api_key_env, retries=flags.retries
+        )
     from ..engine.embedded import embedded_model
     from ..engine.transformers import TransformersEngine
 

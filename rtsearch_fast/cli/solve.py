@@ -18,9 +18,9 @@ from ..runs.batch import run_batch
 from ..runs.store import RunStore
 from ..search.options import SearchOptions
 from ..search.records import Problem, SearchResult
-from ..search.tree_view import render_tree
+from ..search.tree_view import printable, render_tree
 from .progress import ProgressView
-from .settings import BudgetFlags, ModelFlags, Models
+from .settings import STDIN, BudgetFlags, ModelFlags, Models, check_search
 
 __all__ = ["solve"]
 
@@ -67,19 +67,21 @@ def solve(
     concurrency
         Problems under search at once.
     """
-    if (problem is None) == (file is None):
+    if (problem is None) == (file is None) or problem == STDIN:
         raise InvalidArgumentError(
-            'give one problem text, or -f FILE: rtsearch solve "What is 12 * 7?"'
+            'give one problem text, or -f FILE (- is standard input): rtsearch solve "What is 12 * '
+            '7?"'
+        )
+    if problem is not None and not problem.strip():
+        raise InvalidArgumentError(
+            f'the problem {problem!r} is empty: give a text, as in rtsearch solve "What is 12 * 7?"'
         )
     items = [Item(Problem("0", problem), None)] if problem is not None else _load(file, limit)
+    limits = (budget or BudgetFlags()).to_budget(_DEFAULT_TOKENS)
+    options = options or SearchOptions()
+    check_search([method], limits, options, splitter)
     loaded = Models(models or ModelFlags())
-    searcher = loaded.searcher(
-        method,
-        (budget or BudgetFlags()).to_budget(_DEFAULT_TOKENS),
-        options or SearchOptions(),
-        splitter,
-        concurrency,
-    )
+    searcher = loaded.searcher(method, limits, options, splitter, concurrency)
     trees: dict[str, str] = {}
 
     def keep_tree(result: SearchResult) -> None:
@@ -133,8 +135,9 @@ def _report(record: Mapping[str, Any]) -> str:
         verdict = "  right" if record["correct"] else f"  wrong, right is {record['answer']!r}"
     answer = "no answer" if record["pred"] is None else repr(record["pred"])
     score = f"  score {max(scores):.3f}" if scores else ""
+    problem = printable(record["problem"], keep="\n\t")
     return (
-        f"\n[{record['unique_id']}] {record['problem']}\n"
+        f"\n[{printable(record['unique_id'])}] {problem}\n"
         f"  -> {answer}{score}{verdict}\n"
         f"     {len(record['completions'])} solutions, {usage['nodes']} nodes, "
         f"{usage['policy_tokens']} + {usage['reward_tokens']} tokens of policy + reward, "

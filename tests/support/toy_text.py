@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from rtsearch_fast.engine.protocol import CompletionRequest, LabelLogprobs, Sample
 
@@ -89,6 +90,14 @@ class ToyEngine:
 
     async def aclose(self) -> None:
         pass
+
+
+def start_toy_server(**settings: Any) -> Any:
+    """Start a server of the toy model; close it with `close`."""
+    server = openai_server().OpenAIServer(write, judge, **settings)
+    server._http.socket.listen(128)  # searches open many connections at once
+    server._http.handle_error = lambda *_: None  # clients that fail, or are killed, hang up
+    return server
 
 
 def openai_server() -> ModuleType:
