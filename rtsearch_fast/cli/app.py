@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
+from cyclopts.config import Env
 
 from .. import __version__
 from ..errors import SearchError
@@ -20,8 +21,8 @@ app = App(
     name="rtsearch",
     version=__version__,
     help="Reward-guided tree search over LLM reasoning.",
-    # '-' and '_' are both taken in the names of options; this is what the help shows
-    default_parameter=None,
+    # RTSEARCH_BUDGET_TOKENS=1000 stands for --budget-tokens 1000, and so on
+    config=Env("RTSEARCH_", command=False),
     suppress_keyboard_interrupt=False,  # `run` has something to say of it
 )
 app.command(solve)
@@ -29,12 +30,22 @@ app.command(evaluate, name="eval")
 app.command(doctor)
 
 
+#: Names that people know from other programs of the field.
+_ALIASES = {
+    "--c-puct": "--exploration",
+    "--max-tokens": "--max-solution-tokens",
+    "--model-path": "--model",
+    "--n": "--budget-simulations",
+    "--num-iterations": "--budget-simulations",
+    "--prm": "--reward-model",
+}
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     # It tells of every retry; what comes of them is told here.
     logging.getLogger("stamina").setLevel(logging.ERROR)
-    # cyclopts would take it for an option
-    arguments = [STDIN if argument == "-" else argument for argument in arguments]
+    arguments = [_translate(argument) for argument in arguments]
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
@@ -50,6 +61,14 @@ def run(arguments: Sequence[str]) -> int:
         )
         return 130
     return code or 0
+
+
+def _translate(argument: str) -> str:
+    """Replace "-", which cyclopts would take for an option, and the names of `_ALIASES`."""
+    if argument == "-":
+        return STDIN
+    name, equals, value = argument.partition("=")
+    return _ALIASES.get(name.replace("_", "-"), name) + equals + value
 
 
 def _complain(text: str) -> None:

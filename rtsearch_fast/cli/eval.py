@@ -11,19 +11,17 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ..errors import DataError, InvalidArgumentError
-from ..evaluation.data import load_problems
 from ..evaluation.grade import Grader
 from ..evaluation.table import render_table
 from ..runs.batch import run_batch, summarise
 from ..runs.store import RunStore
 from ..search.methods import METHODS
 from ..search.options import SearchOptions
+from .problems import read_problems
 from .progress import ProgressView
 from .settings import BudgetFlags, ModelFlags, Models, check_search
 
 __all__ = ["evaluate"]
-
-_DEFAULT_TOKENS = 2000
 
 
 def evaluate(
@@ -47,7 +45,8 @@ def evaluate(
     Parameters
     ----------
     data
-        JSONL with the fields `problem` and `answer` on each line; "-" is standard input.
+        JSONL with the fields `problem` and `answer` on each line; "-" is standard input, "demo"
+        the problems that come with rtsearch.
     methods
         Comma-separated: cot, best_of_n, majority, weighted_majority, beam, mcts, mcts_g.
     limit
@@ -71,19 +70,20 @@ def evaluate(
         raise InvalidArgumentError(
             f"--methods {methods!r}: name each at most once, out of {', '.join(METHODS)}"
         )
-    items = load_problems(data, limit=limit, start=start)
+    items = read_problems(data, limit=limit, start=start)
     if ungraded := [item.problem.unique_id for item in items if item.gold is None]:
         raise DataError(
             f"{data}: problem {ungraded[0]} has no answer to grade against: add a field `answer`, "
             "or use rtsearch solve -f"
         )
-    limits = (budget or BudgetFlags()).to_budget(_DEFAULT_TOKENS)
+    models = models or ModelFlags()
+    limits = (budget or BudgetFlags()).to_budget(models.default_tokens)
     options = options or SearchOptions()
     check_search(names, limits, options, splitter)
     if dry_run:
         print(f"{len(items)} problems, {len(names)} methods, {limits}")
         return 0
-    loaded = Models(models or ModelFlags())
+    loaded = Models(models)
     searchers = [loaded.searcher(name, limits, options, splitter, concurrency) for name in names]
     header = {"data": str(data), "methods": names, "budget": asdict(limits)}
 
@@ -100,7 +100,7 @@ def evaluate(
         records = asyncio.run(work(store, view))
     print(render_table(summarise(records, view.seconds)))
     print(f"\n{len(items)} problems of {data} at {_describe(limits)} each; records in {output}")
-    if any(method not in view.seconds for method in records):
+    if view.resumed:
         print("seconds: only of what this session computed")
     return 0
 

@@ -26,6 +26,7 @@ class ProgressView(Observer):
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.resumed = False  # has an earlier session done part of the work?
         self._started_at: dict[str, float] = {}
         console = Console(stderr=True)
         self._progress = Progress(
@@ -55,6 +56,7 @@ class ProgressView(Observer):
 
     def started(self, method: str, total: int, done: int) -> None:
         self._started_at[method] = time.monotonic()
+        self.resumed |= done > 0
         self._tokens[method] = 0
         self._bars[method] = self._progress.add_task(method, total=total, completed=done, note="")
 

@@ -64,6 +64,16 @@ class ModelFlags:
     retries: int = 4
     """Further tries of a server that cannot be reached, is overloaded or fails."""
 
+    @property
+    def is_embedded(self) -> bool:
+        """Is the policy the embedded model?"""
+        return self.base_url is None and self.model in (None, EMBEDDED)
+
+    @property
+    def default_tokens(self) -> int:
+        """Budget of a problem where none is given: what a CPU does in reasonable time, or more."""
+        return 600 if self.is_embedded else 2000
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ class Models:
     """
 
     def __init__(self, flags: ModelFlags) -> None:
-        template = flags.template or ("chatml" if _is_embedded(flags) else "plain")
+        template = flags.template or ("chatml" if flags.is_embedded else "plain")
         judge = flags.reward_template or (template if template in JUDGE_PRESETS else "plain")
         # read first: a missing file should not cost the loading of a model
         prompt, question = PromptTemplate.load(template), JudgeTemplate.load(judge)
@@ -126,7 +136,6 @@ class Models:
             self.reward_engine = _engine(flags.reward_model, base_url, flags)
         self.policy = PromptedPolicy(self.engine, prompt)
         self.reward = GenerativeReward(self.reward_engine, question, flags.labels)
-        self.is_embedded = _is_embedded(flags)
 
     def searcher(
         self, method: str, budget: Budget, options: SearchOptions, splitter: str, concurrency: int
@@ -144,10 +153,6 @@ class Models:
     async def aclose(self) -> None:
         await self.policy.aclose()
         await self.reward.aclose()
-
-
-def _is_embedded(flags: ModelFlags) -> bool:
-    return flags.base_url is None and flags.model in (None, EMBEDDED)
 
 
 def _engine(model: str | None, base_url: str | None, flags: ModelFlags) -> Engine:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from ..errors import InvalidArgumentError
-from ..evaluation.data import Item, load_problems
+from ..evaluation.data import Item
 from ..evaluation.grade import Grader
 from ..evaluation.table import wilson_interval
 from ..runs.batch import run_batch
@@ -19,12 +18,11 @@ from ..runs.store import RunStore
 from ..search.options import SearchOptions
 from ..search.records import Problem, SearchResult
 from ..search.tree_view import printable, render_tree
+from .problems import read_problems
 from .progress import ProgressView
 from .settings import STDIN, BudgetFlags, ModelFlags, Models, check_search
 
 __all__ = ["solve"]
-
-_DEFAULT_TOKENS = 600
 
 
 def solve(
@@ -76,11 +74,15 @@ def solve(
         raise InvalidArgumentError(
             f'the problem {problem!r} is empty: give a text, as in rtsearch solve "What is 12 * 7?"'
         )
-    items = [Item(Problem("0", problem), None)] if problem is not None else _load(file, limit)
-    limits = (budget or BudgetFlags()).to_budget(_DEFAULT_TOKENS)
+    if file is not None:
+        items = read_problems(file, limit=limit)
+    else:
+        items = [Item(Problem("0", problem or ""), None)]
+    models = models or ModelFlags()
+    limits = (budget or BudgetFlags()).to_budget(models.default_tokens)
     options = options or SearchOptions()
     check_search([method], limits, options, splitter)
-    loaded = Models(models or ModelFlags())
+    loaded = Models(models)
     searcher = loaded.searcher(method, limits, options, splitter, concurrency)
     trees: dict[str, str] = {}
 
@@ -105,7 +107,7 @@ def solve(
         print(_report(record))
         if tree := trees.get(record["unique_id"]):
             print(tree)
-    if loaded.is_embedded:
+    if models.is_embedded:
         print(
             "\nThe embedded SmolLM2-135M is a small chat model and weak at mathematics; it is here "
             "to\nshow the machinery at work. For real answers point --base-url or --model at your "
@@ -113,14 +115,6 @@ def solve(
         )
     _print_accuracy(records)
     return 0
-
-
-def _load(file: Path | None, limit: int | None) -> list[Item]:
-    if str(file) == "demo":
-        shipped = resources.files("rtsearch_fast").joinpath("problems/demo.jsonl")
-        with resources.as_file(shipped) as path:
-            return load_problems(path, limit=limit)
-    return load_problems(str(file), limit=limit)
 
 
 def _report(record: Mapping[str, Any]) -> str:

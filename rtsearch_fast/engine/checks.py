@@ -116,7 +116,11 @@ async def check_engine(engine: Engine, labels: tuple[str, ...] = ("Yes", "No")) 
 
     checks = [await run_check("generation", generation)]
     if checks[0].ok:
-        for name, check in (("logprobs", logprobs), ("labels", label_scores), ("stop", stop),
-                            ("seeds", seeds)):
+        for name, check in (
+            ("logprobs", logprobs),
+            ("labels", label_scores),
+            ("stop", stop),
+            ("seeds", seeds),
+        ):
             checks.append(await run_check(name, check))
     return checks

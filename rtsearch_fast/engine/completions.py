@@ -79,9 +79,13 @@ class CompletionsEngine:
         max_concurrency: int = 64,
         top_logprobs: int = 20,
     ) -> None:
-        for name, value, least in (("timeout", timeout, 1e-3), ("retries", retries, 0),
-                                   ("retry_wait", retry_wait, 0), ("top_logprobs", top_logprobs, 1),
-                                   ("max_concurrency", max_concurrency, 1)):
+        for name, value, least in (
+            ("timeout", timeout, 1e-3),
+            ("retries", retries, 0),
+            ("retry_wait", retry_wait, 0),
+            ("top_logprobs", top_logprobs, 1),
+            ("max_concurrency", max_concurrency, 1),
+        ):
             if not (least <= value < math.inf):
                 raise InvalidArgumentError(f"{name}={value}: must be at least {least}")
         self._http = JsonHttp(
@@ -208,7 +212,8 @@ class CompletionsEngine:
     ) -> dict[str, Any]:
         """Ask for completions, without the optional fields that this server refuses."""
         body = {
-            key: value for key, value in body.items()
+            key: value
+            for key, value in body.items()
             if key not in self._refused or key not in optional
         }
         dropped = []
@@ -270,9 +275,16 @@ class CompletionsEngine:
     async def _tokenize_label(self, label: str) -> int | None:
         url = f"{self._http.root_url}/tokenize"
         # vLLM and SGLang read "prompt", llama.cpp "content".
-        reply = await self._http.send("POST", url, {
-            "model": self._model, "prompt": label, "content": label, "add_special_tokens": False,
-        })
+        reply = await self._http.send(
+            "POST",
+            url,
+            {
+                "model": self._model,
+                "prompt": label,
+                "content": label,
+                "add_special_tokens": False,
+            },
+        )
         try:
             tokens: Any = json.loads(reply.body)["tokens"] if reply.ok else None
         except (ValueError, KeyError, TypeError):

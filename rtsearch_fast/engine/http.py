@@ -88,8 +88,13 @@ class JsonHttp:
             port = parts.port
         except ValueError:
             parts = None
-        if (parts is None or parts.scheme not in ("http", "https") or not parts.hostname
-                or parts.query or parts.fragment):
+        if (
+            parts is None
+            or parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query
+            or parts.fragment
+        ):
             # The URL is not repeated: what cannot be parsed cannot be redacted either.
             raise InvalidArgumentError(
                 "the base URL cannot be used: give it as http://host:port/v1, without a query"
@@ -196,7 +201,8 @@ class JsonHttp:
         words = self._one_line(_server_message(reply.body))
         return EngineError(
             f"{reply.url}: status {reply.status}"
-            + (f": {words}" if words else "") + (f": {remedy}" if remedy else "")
+            + (f": {words}" if words else "")
+            + (f": {remedy}" if remedy else "")
         )
 
     def fresh(self) -> JsonHttp:

@@ -24,9 +24,30 @@ TOKEN_LOGPROB = -0.25
 
 #: What `OpenAIServer.fail` takes.
 FAULTS = (
-    "500", "503", "429", "hang", "drop", "truncated", "html", "list", "nan", "no-choices",
-    "no-choice", "two-choices", "text-is-number", "no-finish", "no-usage", "no-counts",
-    "usage-is-text", "no-logprobs", "bad-logprobs", "probabilities", "404", "401", "400")
+    "500",
+    "503",
+    "429",
+    "hang",
+    "drop",
+    "truncated",
+    "html",
+    "list",
+    "nan",
+    "no-choices",
+    "no-choice",
+    "two-choices",
+    "text-is-number",
+    "no-finish",
+    "no-usage",
+    "no-counts",
+    "usage-is-text",
+    "no-logprobs",
+    "bad-logprobs",
+    "probabilities",
+    "404",
+    "401",
+    "400",
+)
 
 
 def tokenize(text: str) -> list[str]:
@@ -182,11 +203,20 @@ class OpenAIServer:
                 break
             if token == "":
                 reason = "stop"
-        choice = {"index": 0, "text": text, "finish_reason": reason,
-                  "logprobs": self._logprobs(body, used)}
-        data = {"model": body["model"], "choices": [choice],
-                "usage": {"prompt_tokens": len(tokenize(body["prompt"])),
-                          "completion_tokens": len(used)}}
+        choice = {
+            "index": 0,
+            "text": text,
+            "finish_reason": reason,
+            "logprobs": self._logprobs(body, used),
+        }
+        data = {
+            "model": body["model"],
+            "choices": [choice],
+            "usage": {
+                "prompt_tokens": len(tokenize(body["prompt"])),
+                "completion_tokens": len(used),
+            },
+        }
         if self.dialect == "vllm":
             choice["stop_reason"] = stopped_by
         elif self.dialect == "sglang":
@@ -204,11 +234,19 @@ class OpenAIServer:
         next_tokens = self.next_tokens(body["prompt"])
         ranked = sorted(next_tokens.items(), key=lambda item: -item[1])[:wanted]
         if self.dialect == "llama":
-            return {"content": [
-                {"id": token_id(token), "token": token, "logprob": TOKEN_LOGPROB,
-                 "top_logprobs": [{"id": token_id(t), "token": t, "logprob": v} for t, v in ranked]}
-                for token in used
-            ]}
+            return {
+                "content": [
+                    {
+                        "id": token_id(token),
+                        "token": token,
+                        "logprob": TOKEN_LOGPROB,
+                        "top_logprobs": [
+                            {"id": token_id(t), "token": t, "logprob": v} for t, v in ranked
+                        ],
+                    }
+                    for token in used
+                ]
+            }
         ids = body.get("logprob_token_ids")
         if ids and self.dialect == "vllm":
             ranked = [(t, v) for t, v in next_tokens.items() if token_id(t) in ids]
@@ -216,9 +254,11 @@ class OpenAIServer:
         if body.get("return_tokens_as_token_ids") and self.dialect == "vllm":
             name = lambda token: f"token_id:{token_id(token)}"  # noqa: E731
         top = {name(token): value for token, value in ranked}
-        return {"tokens": [name(token) for token in used],
-                "token_logprobs": [TOKEN_LOGPROB] * len(used),
-                "top_logprobs": [top] * len(used)}
+        return {
+            "tokens": [name(token) for token in used],
+            "token_logprobs": [TOKEN_LOGPROB] * len(used),
+            "top_logprobs": [top] * len(used),
+        }
 
     def tokenization(self, body: dict[str, Any]) -> tuple[int, bytes]:
         if self.dialect not in ("vllm", "llama"):

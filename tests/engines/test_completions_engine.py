@@ -28,9 +28,18 @@ def test_request_is_passed_on_and_nothing_is_added(openai_server) -> None:
     complete(engine_for(openai_server), "Q", temperature=0.7, top_p=0.9, stop=("\n## ",))
     (body,) = openai_server.bodies
     assert body == {
-        "model": "test-model", "prompt": "Q", "seed": 1, "max_tokens": 100, "temperature": 0.7,
-        "top_p": 0.9, "stop": ["\n## "], "logprobs": 1, "add_special_tokens": False, "top_k": -1,
-        "min_p": 0.0, "repetition_penalty": 1.0,
+        "model": "test-model",
+        "prompt": "Q",
+        "seed": 1,
+        "max_tokens": 100,
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "stop": ["\n## "],
+        "logprobs": 1,
+        "add_special_tokens": False,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
     }
 
 
@@ -60,14 +69,18 @@ def test_finish_reasons_are_told_apart(start_server, dialect) -> None:
 
 
 def test_finish_reason_where_the_server_does_not_tell(start_server) -> None:
-    engine = engine_for(start_server(lambda prompt, seed: "" if "ab" in prompt else "ab",
-                                     dialect="plain"))
+    engine = engine_for(
+        start_server(lambda prompt, seed: "" if "ab" in prompt else "ab", dialect="plain")
+    )
     (first,) = complete(engine, stop=("\n",))
     (second,) = complete(engine, prompt="Pab", stop=("\n",))
     (without,) = complete(engine)
     # The first has ended too, but it cannot be known; asking on finds it out.
     assert [first.finish_reason, second.finish_reason, without.finish_reason] == [
-        "stop", "eos", "eos"]
+        "stop",
+        "eos",
+        "eos",
+    ]
 
 
 def test_llama_logprobs_and_counts(start_server) -> None:
@@ -146,7 +159,11 @@ def test_refused_fields_are_left_out_from_then_on(start_server, caplog) -> None:
         complete(engine)
         complete(engine)
     assert [sorted({"seed", "top_k"} & set(body)) for body in server.bodies] == [
-        ["seed", "top_k"], ["top_k"], [], []]
+        ["seed", "top_k"],
+        ["top_k"],
+        [],
+        [],
+    ]
     assert len([r for r in caplog.records if "does not accept" in r.message]) == 2
 
 
@@ -212,7 +229,14 @@ def probe(server, **kwargs):
 def test_probe_of_a_good_server(openai_server) -> None:
     checks = probe(openai_server)
     assert list(checks) == [
-        "models", "generation", "logprobs", "labels", "stop", "seeds", "end of text"]
+        "models",
+        "generation",
+        "logprobs",
+        "labels",
+        "stop",
+        "seeds",
+        "end of text",
+    ]
     assert all(check.ok for check in checks.values()), checks
     assert "Yes -0.500, No -1.500" in checks["labels"].detail
 
@@ -221,7 +245,10 @@ def test_probe_tells_what_a_lesser_server_lacks(start_server) -> None:
     server = start_server(next_tokens=ranked, dialect="plain", ignore_seed=True)
     checks = probe(server)
     assert [name for name, check in checks.items() if not check.ok] == [
-        "labels", "seeds", "end of text"]
+        "labels",
+        "seeds",
+        "end of text",
+    ]
     assert "no log-probability for No" in checks["labels"].detail
 
 

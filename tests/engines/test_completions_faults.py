@@ -59,8 +59,10 @@ def test_an_overloaded_server_is_named_as_such(openai_server) -> None:
     assert "lower the concurrency" in failure(engine_for(openai_server, retries=1))
 
 
-@pytest.mark.parametrize("fault, remedy", [("400", "The request is wrong."), ("404", "base URL"),
-                                           ("401", "OPENAI_API_KEY")])
+@pytest.mark.parametrize(
+    "fault, remedy",
+    [("400", "The request is wrong."), ("404", "base URL"), ("401", "OPENAI_API_KEY")],
+)
 def test_refusals_are_not_retried(openai_server, fault, remedy) -> None:
     openai_server.fail(fault, times=None)
     message = failure(engine_for(openai_server))
@@ -86,11 +88,20 @@ def test_nobody_listens() -> None:
 
 @pytest.mark.parametrize(
     "fault, words",
-    [("truncated", "not JSON"), ("html", "not JSON"), ("nan", "NaN is no JSON number"),
-     ("list", "no JSON object"), ("no-choices", "no list of choices"), ("no-choice", "0 came"),
-     ("two-choices", "one sample was asked for, 2 came"), ("text-is-number", "text is no string"),
-     ("no-finish", "unknown finish_reason"), ("usage-is-text", "no count"),
-     ("bad-logprobs", "longer than"), ("no-counts", "no usage.completion_tokens")],
+    [
+        ("truncated", "not JSON"),
+        ("html", "not JSON"),
+        ("nan", "NaN is no JSON number"),
+        ("list", "no JSON object"),
+        ("no-choices", "no list of choices"),
+        ("no-choice", "0 came"),
+        ("two-choices", "one sample was asked for, 2 came"),
+        ("text-is-number", "text is no string"),
+        ("no-finish", "unknown finish_reason"),
+        ("usage-is-text", "no count"),
+        ("bad-logprobs", "longer than"),
+        ("no-counts", "no usage.completion_tokens"),
+    ],
 )
 def test_answers_of_a_wrong_shape(openai_server, fault, words) -> None:
     openai_server.fail(fault)
@@ -121,16 +132,34 @@ def test_cancelling_leaves_nothing_behind(openai_server) -> None:
 # --- addresses and secrets ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://h/v1", "http://", "http://h:99999/v1",
-                                 "http://h/v1?key=SECRET", "http://[::1/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:8000",
+        "ftp://h/v1",
+        "http://",
+        "http://h:99999/v1",
+        "http://h/v1?key=SECRET",
+        "http://[::1/v1",
+    ],
+)
 def test_unusable_addresses(url) -> None:
     with pytest.raises(InvalidArgumentError, match="base URL") as caught:
         CompletionsEngine(url)
     assert "SECRET" not in str(caught.value)
 
 
-@pytest.mark.parametrize("option", [{"timeout": 0}, {"retries": -1}, {"max_concurrency": 0},
-                                    {"timeout": math.nan}, {"top_logprobs": 0}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"timeout": 0},
+        {"retries": -1},
+        {"max_concurrency": 0},
+        {"timeout": math.nan},
+        {"top_logprobs": 0},
+    ],
+)
 def test_unusable_options(option) -> None:
     with pytest.raises(InvalidArgumentError, match=next(iter(option))):
         CompletionsEngine("http://h/v1", **option)

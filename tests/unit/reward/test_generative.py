@@ -108,9 +108,10 @@ def test_the_name_tells_model_question_and_labels() -> None:
         for labels in (("Yes", "No"), ("True", "False"))
     }
     assert len(names) == 6 and all(name.startswith("model/") for name in names)
-    assert GenerativeReward(FakeEngine()).name == GenerativeReward(
-        FakeEngine(), JudgeTemplate.load("plain")
-    ).name
+    assert (
+        GenerativeReward(FakeEngine()).name
+        == GenerativeReward(FakeEngine(), JudgeTemplate.load("plain")).name
+    )
 
 
 def test_texts_are_not_interpreted() -> None:
