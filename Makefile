@@ -19,7 +19,8 @@ SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -
 
 # Solve the problems that ship with the project, with the embedded model.
 demo: $(VENV)/.installed
-	$(BIN)/rtsearch solve -f demo --method mcts_g --show-tree
+	$(BIN)/rtsearch solve -f demo --show-tree --budget-tokens 1000 \
+		--max-step-tokens 48 --max-solution-tokens 160
 
 # Everything that must be green: lint, Python tests, C++ tests, sanitizers, answers of the benches.
 test: $(VENV)/.test lint

@@ -202,11 +202,12 @@ class Driver:
             if options.value != "prefix":
                 each += options.rollouts * (options.max_solution_tokens + judged)
             worst = width * each
-        # A last simulation may begin with less than it could need, but not with next to nothing,
-        # and never with less than one token and two judgements of each child.
+        # At the end of a budget, simulations run one by one with all that is left, as long as that
+        # is what they cost on average so far; and never with less than one token and two judgements
+        # of each child.
         minimum = 2 * max(1, width) * (judged + 1)
-        if task.jobs_started:
-            minimum = max(minimum, worst // 4)
+        if task.usage.simulations:
+            minimum = max(minimum, min(worst, task.ledger.committed // task.usage.simulations))
         claim = task.ledger.claim(worst, minimum, bool(task.running))
         if claim is None and not task.running:
             task.stop_reason = "tokens"

@@ -608,6 +608,8 @@ def test_solution_when_it_is_cut_off_or_has_no_answer_is_not_judged():
 
 def wrong_sums(request: Any, seed: int) -> Sample:
     done = sum(step.startswith("## Step") for step in request.steps)
+    if request.max_tokens < 10:  # the end of the budget
+        return Sample(" Cut", request.max_tokens, "length")
     if done < 2:
         text = f" Step {done + 1}: add\n{seed % 50} + 2 = {seed % 50 + 3}"
         return Sample(text, 10, "stop")
