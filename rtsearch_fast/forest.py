@@ -154,7 +154,8 @@ class Forest:
     A batch is checked as a whole before anything happens: a call that raises leaves every tree as
     it was. All methods raise UnknownTreeError, UnknownNodeError, InvalidArgumentError (NaN, value
     out of range, wrong length), TypeError (wrong dtype) or ConcurrentUseError (another thread is
-    inside this forest; different forests are independent).
+    inside this forest; different forests are independent). No thread may change the arrays that are
+    passed until the call returns.
 
     Parameters
     ----------
