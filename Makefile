@@ -22,10 +22,10 @@ demo: $(VENV)/.installed
 	$(BIN)/rtsearch solve -f demo --show-tree --budget-tokens 1000 \
 		--max-step-tokens 48 --max-solution-tokens 160
 
-# Everything that must be green: lint, Python tests, C++ tests, sanitizers, answers of the benches.
+# Everything that must be green: lint, Python tests, answers of the benches, C++ tests, sanitizers.
 test: $(VENV)/.test lint
 	RTS_OPERATIONS=$(OPERATIONS) $(BIN)/pytest
-	$(BIN)/pytest bench --benchmark-disable -q
+	$(BIN)/pytest bench
 	PATH="$(abspath $(BIN)):$$PATH" tests/sanitizers.sh $(OPERATIONS)
 
 # Latency profiles.
