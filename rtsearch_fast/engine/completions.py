@@ -44,7 +44,7 @@ _OPTIONAL_FOR_SAMPLES = (*_OPTIONAL, "logprobs")
 class CompletionsEngine:
     """A model behind an OpenAI-compatible `/v1/completions`.
 
-    One event loop may use it at a time; after `aclose` another may.
+    One event loop may use it at a time; connections end with their loop, or with `aclose`.
 
     Parameters
     ----------

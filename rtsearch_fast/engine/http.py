@@ -7,6 +7,7 @@ import copy
 import importlib
 import json
 import os
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -116,6 +117,8 @@ class JsonHttp:
         self._max_concurrency = max_concurrency
         self._client: Any = None
         self._turn: asyncio.Semaphore
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closer: AsyncGenerator[None, None]
 
     async def send(self, method: str, url: str, body: object = None) -> Reply:
         """Send one request, again if that may help, and return the answer unread.
@@ -146,7 +149,7 @@ class JsonHttp:
                 wait_max=_LONGEST_WAIT,
             ):
                 with attempt:
-                    client = self._open(httpx)
+                    client = await self._open(httpx)
                     async with self._turn:
                         response = await client.request(method, url, content=content)
                     if response.status_code == 429 or (
@@ -214,11 +217,11 @@ class JsonHttp:
     async def aclose(self) -> None:
         """Close the connections; the next request opens new ones."""
         client, self._client = self._client, None
-        if client is not None:
+        if client is not None and self._loop is asyncio.get_running_loop():
             await client.aclose()
 
-    def _open(self, httpx: ModuleType) -> Any:
-        if self._client is None:
+    async def _open(self, httpx: ModuleType) -> Any:
+        if self._client is None or self._loop is not asyncio.get_running_loop():
             headers = {"content-type": "application/json"}
             if self._api_key:
                 headers["authorization"] = f"Bearer {self._api_key}"
@@ -233,6 +236,10 @@ class JsonHttp:
             )
             # A semaphore belongs to an event loop as the connections do.
             self._turn = asyncio.Semaphore(self._max_concurrency)
+            self._loop = asyncio.get_running_loop()
+            # asyncio.run closes the generators of its loop before it closes the loop.
+            self._closer = _close_with_loop(self._client)
+            await anext(self._closer)
         return self._client
 
     def _one_line(self, text: str) -> str:
@@ -242,6 +249,14 @@ class JsonHttp:
                 text = text.replace(secret, "***")
         text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "..."
+
+
+async def _close_with_loop(client: Any) -> AsyncGenerator[None, None]:
+    """Close a client when its event loop ends, for callers that never say `aclose`."""
+    try:
+        yield
+    finally:
+        await client.aclose()
 
 
 def _require(module: str) -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 
 import pytest
@@ -61,3 +62,12 @@ def test_search_when_run_over_http_has_the_signatures_of_the_same_model_in_proce
     assert [r.usage for r in over_http] == [r.usage for r in in_process]
     assert all(result.answer is not None for result in over_http)
     assert max(result.usage.tokens for result in over_http) <= 500
+
+
+def test_searcher_when_it_solves_twice_needs_no_close_in_between(start_server):
+    engine = CompletionsEngine(start_server().base_url)
+    policy = PromptedPolicy(engine, PromptTemplate.load("plain"))
+    searcher = Searcher(policy, GenerativeReward(engine), budget=Budget(tokens=200))
+    first, second = searcher.solve("1 2 3"), searcher.solve("1 2 3")
+    assert first.signature == second.signature
+    gc.collect()  # what was left open would complain now
