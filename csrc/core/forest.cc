@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <new>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -85,14 +86,21 @@ void Forest::CheckRoom(std::span<const TreeId> trees, std::span<const std::int32
 }
 
 std::unique_ptr<Tree> Forest::NewTree() {
-  if (pool_.empty()) {
+  if (!pool_.empty()) {
+    TreeStorage storage = std::move(pool_.back());
+    pool_.pop_back();
+    return std::make_unique<Tree>(std::move(storage), params_, tables_);
+  }
+  try {
     return std::make_unique<Tree>(
         TreeStorage(static_cast<std::size_t>(params_.max_nodes), params_.IsGlobal()), params_,
         tables_);
+  } catch (const std::bad_alloc&) {
+    throw Error(Fault::kArenaFull, "no address space is left for a tree of max_nodes=" +
+                                       std::to_string(params_.max_nodes) +
+                                       ": drop trees, or create the forest with a smaller "
+                                       "max_nodes");
   }
-  TreeStorage storage = std::move(pool_.back());
-  pool_.pop_back();
-  return std::make_unique<Tree>(std::move(storage), params_, tables_);
 }
 
 std::vector<TreeId> Forest::CreateTrees(std::int64_t count) {

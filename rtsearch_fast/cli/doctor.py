@@ -8,6 +8,7 @@ import platform
 
 from .. import __version__
 from ..engine.checks import Check, check_engine
+from ..engine.protocol import Engine
 from ..errors import SearchError
 from ..search.tree_view import printable
 from .settings import ModelFlags, Models
@@ -71,7 +72,7 @@ async def _check_engines(flags: ModelFlags) -> list[Check]:
         await models.aclose()
 
 
-async def _probe(engine, flags: ModelFlags) -> list[Check]:  # type: ignore[no-untyped-def]
+async def _probe(engine: Engine, flags: ModelFlags) -> list[Check]:
     probe = getattr(engine, "probe", None)  # servers look at their model list, too
     if probe is not None:
         return list(await probe(flags.labels))

@@ -799,3 +799,12 @@ def test_separate_forests_when_used_in_parallel_agree() -> None:
 def test_examples_in_docstrings_when_run_hold() -> None:
     results = doctest.testmod(rtsearch_fast.forest)
     assert results.attempted > 0 and results.failed == 0
+
+
+def test_create_trees_when_address_space_runs_out_says_what_to_do() -> None:
+    forest = Forest(SearchParams(max_nodes=2**32 - 2))  # 128 GiB each, of at most 128 TiB
+    kept = forest.create_trees(1)
+    with pytest.raises(errors.ArenaFullError, match=r"max_nodes=4294967294: drop trees"):
+        forest.create_trees(4096)
+    assert forest.num_trees == 1
+    assert forest.select(kept).tolist() == [0]
