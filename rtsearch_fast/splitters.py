@@ -221,7 +221,7 @@ class TokenSplitter:
 
 
 @dataclass(frozen=True)
-class ThinkSplitter:
+class ThinkSplitter(StringSplitter):
     r"""Thoughts end with each `sep`; what follows ``</think>`` is one final step.
 
     The opening tag may be in the prompt. While a model writes, stop strings cut its final part at
@@ -233,23 +233,9 @@ class ThinkSplitter:
     ['<think>a\n\n', 'b\n</think>\n\n', 'So:\n\n\\boxed{7}']
     """
 
-    sep: str = "\n\n"
-    lead = ""
-    max_tokens = None
-
-    def __post_init__(self) -> None:
-        StringSplitter(self.sep)
-
     @property
     def name(self) -> str:
         return "think" if self.sep == "\n\n" else f"think:{escape(self.sep)}"
-
-    @property
-    def stop(self) -> tuple[str, ...]:
-        return (self.sep,)
-
-    def close(self, text: str, finish_reason: str, before: str = "") -> str:
-        return _close(text, finish_reason, before, self.sep)
 
     def split(self, text: str) -> list[str]:
         thought_end = re.search(r"</think>\s*", text)

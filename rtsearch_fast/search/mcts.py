@@ -91,9 +91,11 @@ class TreeSearch:
         )
         values: list[float] = []
         nodes: list[int] = []
+        frequencies: dict[str, float] = {}
         for outcome, first_child in zip(outcomes, first.tolist(), strict=True):
             state, job = outcome.task.state, outcome.job
-            frequencies = votes.answer_frequencies(outcome.task.candidates)
+            if self.options.self_consistency:
+                frequencies = votes.answer_frequencies(outcome.task.candidates)
             for number, child in enumerate(outcome.children):
                 nodes.append(first_child + number)
                 values.append(self._value(child, frequencies))
