@@ -5,6 +5,7 @@ Policies and generative reward models are prompts over an engine, so a new engin
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -21,8 +22,8 @@ class CompletionRequest:
 
     Attributes
     ----------
-    prompt : str
-        The text to continue, special tokens spelled out; nothing is added to it.
+    prompt : str or tuple of int
+        The text to continue, special tokens spelled out, or its token ids; nothing is added to it.
     seeds : tuple of int
         One seed in [0, 2**63) per sample; ``len(seeds)`` samples are drawn. An engine that can be
         seeded draws sample i from ``seeds[i]`` alone, so that it does not depend on its neighbours.
@@ -36,7 +37,7 @@ class CompletionRequest:
         Generation ends before the first of these; the stop string is not part of the sample.
     """
 
-    prompt: str
+    prompt: str | tuple[int, ...]
     seeds: tuple[int, ...]
     max_tokens: int
     temperature: float = 1.0
@@ -59,12 +60,36 @@ class Sample:
     logprob : float
         Sum of the log-probabilities of the generated tokens at temperature 1, in nats, <= 0;
         NaN where the engine does not tell.
+    ends : tuple of int
+        Per generated token the length of the text up to its end (at most ``len(text)``: a stop
+        string is cut off); empty where the engine does not tell. Which tokens a piece of the text
+        took is read off here.
+    token_ids : tuple of int
+        The generated tokens, for who trains on them; empty where the engine does not tell.
     """
 
     text: str
     num_tokens: int
     finish_reason: FinishReason
     logprob: float = float("nan")
+    ends: tuple[int, ...] = ()
+    token_ids: tuple[int, ...] = ()
+
+    def tokens_until(self, length: int) -> int:
+        """Tokens that the first `length` characters took, the one that ends behind them included.
+
+        In proportion, where the engine does not tell where tokens end.
+
+        Examples
+        --------
+        >>> Sample("one two", 2, "eos", ends=(3, 7)).tokens_until(4)
+        2
+        """
+        if length >= len(self.text):
+            return self.num_tokens
+        if self.ends:
+            return min(bisect_left(self.ends, length) + 1, self.num_tokens)
+        return -(-self.num_tokens * length // len(self.text))
 
 
 #: Log-probability of each label as the next token, over the whole vocabulary, in nats.

@@ -21,7 +21,6 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from ..errors import InvalidArgumentError
 from ..policy.protocol import Policy
@@ -31,6 +30,7 @@ from . import votes
 from .ledger import Claim, Ledger
 from .options import Budget, SearchOptions
 from .records import Problem, SearchResult
+from .sequences import Sequences
 from .signature import search_signature
 from .simulation import Simulator
 from .task import Method, Outcome, Running, Task
@@ -51,8 +51,11 @@ class Driver:
     budget : Budget
         Of each problem.
     options : SearchOptions
+    sequences : int
+        Sequences that the policy's engine generates at once: problems are begun while fewer are
+        wanted.
     concurrency : int
-        Problems under search at once.
+        Most problems under search at once.
     on_commit : callable, optional
         Called with the task after each committed simulation, for progress displays.
     """
@@ -67,12 +70,15 @@ class Driver:
         splitter: Splitter,
         budget: Budget,
         options: SearchOptions,
-        concurrency: int = 16,
+        sequences: int = 128,
+        concurrency: int = 256,
         on_commit: Callable[[Task], None] | None = None,
     ) -> None:
-        if concurrency < 1:
-            raise InvalidArgumentError(f"concurrency={concurrency}: must be at least 1")
-        self.simulator = Simulator(policy, reward, splitter, options)
+        for name, value in (("concurrency", concurrency), ("sequences", sequences)):
+            if value < 1:
+                raise InvalidArgumentError(f"{name}={value}: must be at least 1")
+        self.sequences = Sequences(sequences)
+        self.simulator = Simulator(policy, reward, splitter, options, self.sequences)
         self.reward = reward
         self.method = method
         self.method_name = method_name
@@ -95,7 +101,7 @@ class Driver:
         active: list[Task] = []
         try:
             while True:
-                for problem in islice(waiting, self.concurrency - len(active)):
+                while self._has_room(active) and (problem := next(waiting, None)) is not None:
                     active.append(Task(problem, Ledger(self.budget)))
                     self.method.start(active[-1])
                     self._select(active[-1:])
@@ -108,8 +114,16 @@ class Driver:
                         return
                     await self._wait(active)
                     self._commit_ready(active)
+                    # what is still generated for an answer that stands matters no longer
+                    await self._abandon([t for t in active if t.stop_reason == "confident"])
         finally:
             await self._abandon(active)
+
+    def _has_room(self, active: Sequence[Task]) -> bool:
+        """Whether the engine would be better used with one problem more."""
+        return (
+            len(active) < self.concurrency and self.sequences.wanted < self.sequences.target
+        ) or not active
 
     async def _wait(self, active: Sequence[Task]) -> None:
         """Wait until the first simulation in line of some problem is done, or time is up."""
@@ -126,7 +140,11 @@ class Driver:
 
     def _commit_ready(self, active: Sequence[Task]) -> None:
         """Commit what is done, in order. One commit, then the next selection, for each problem."""
-        while ready := [t for t in active if t.running and t.running[0].future.done()]:
+        while ready := [
+            task
+            for task in active
+            if task.running and task.running[0].future.done() and task.stop_reason != "confident"
+        ]:
             outcomes = [task.running[0].future.result() for task in ready]  # raises their errors
             for task in ready:
                 task.ledger.settle(task.running.popleft().claim)
@@ -167,11 +185,20 @@ class Driver:
                     if not task.running:
                         task.stop_reason = "exhausted"
                     continue
-                job = replace(job, width=width)
+                job = replace(job, width=width, whole=self._is_whole(task, width))
                 task.jobs_started += 1
-                future = asyncio.ensure_future(self.simulator.run(Outcome(task, job), claim))
+                future = self.simulator.start(Outcome(task, job), claim)
                 task.running.append(Running(job, claim, future))
             tasks = list(grants)
+
+    def _is_whole(self, task: Task, width: int) -> bool:
+        """Whether the next simulation's requests go on to the end of the solution."""
+        options = self.options
+        if (width and options.value == "prefix") or self.simulator.splitter.max_tokens is not None:
+            return False  # nothing is rolled out, or steps cannot be told apart afterwards
+        if options.request == "auto":
+            return 4 * task.usage.corrections <= len(task.candidates)
+        return options.request == "solution"
 
     def _next_width(self, task: Task) -> int | None:
         """Width of the simulation that may start now; None if none may."""
@@ -229,7 +256,7 @@ class Driver:
     # --- 8 stop? -----------------------------------------------------------------------
 
     def _stop(self, task: Task) -> None:
-        """Decide after a commit whether the problem starts further simulations."""
+        """Decide after a commit whether the problem goes on."""
         task.stop_reason = task.stop_reason or task.ledger.exhausted(task.usage)
         wanted = self.options.confidence
         if task.stop_reason is None and wanted is not None:

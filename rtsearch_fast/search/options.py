@@ -11,6 +11,7 @@ from ..errors import InvalidArgumentError
 __all__ = ["Budget", "SearchOptions"]
 
 _VALUES = ("rollout", "prefix", "mix")
+_REQUESTS = ("auto", "step", "solution")
 _VOTES = ("weighted", "majority", "best", "path")
 
 
@@ -75,10 +76,16 @@ class SearchOptions:
         c of the selection rule, >= 0.
     temperature, top_p : float
         Sampling of the policy.
+    request : {"auto", "step", "solution"}
+        What one request to the policy generates. "step": one step, so the model always goes on from
+        a step that the calculator has seen. "solution": all the rest, which keeps an engine busier
+        and costs fewer prompts; a child and its first rollout are then one sample, and what follows
+        a corrected step is thrown away (and counted). "auto": "solution" until corrections are made
+        in more than a quarter of a problem's solutions. [O]
     max_depth : int
         Most steps of a solution. [O]
     max_step_tokens, max_solution_tokens : int
-        Most generated tokens of one step, and of one whole solution. [O]
+        Most generated tokens of one step where steps are asked for, and of one whole solution. [O]
     in_flight : int
         Leaves of one tree that may be under evaluation at once (virtual loss keeps them apart).
         Results are committed in the order of selection, so the tree does not depend on which
@@ -105,6 +112,7 @@ class SearchOptions:
     exploration: float = 0.4
     temperature: float = 0.8
     top_p: float = 1.0
+    request: Literal["auto", "step", "solution"] = "auto"
     max_depth: int = 16
     max_step_tokens: int = 128
     max_solution_tokens: int = 384
@@ -137,6 +145,7 @@ class SearchOptions:
             require(value >= 0 and math.isfinite(value), name, "must be a finite number >= 0")
         require(0 < self.top_p <= 1, "top_p", "must be in (0, 1]")
         require(self.value in _VALUES, "value", f"choose one of {', '.join(_VALUES)}")
+        require(self.request in _REQUESTS, "request", f"choose one of {', '.join(_REQUESTS)}")
         require(
             self.vote is None or self.vote in _VOTES, "vote", f"choose one of {', '.join(_VOTES)}"
         )

@@ -32,8 +32,11 @@ class Searcher:
     splitter : str or Splitter
         What a step is: "labelled" (``## Step k``), "string:SEP", "regex:PATTERN", "tokens:N",
         "think", or an object of your own.
+    sequences : int
+        Sequences that the policy's engine generates at once (vLLM: ``max_num_seqs``). Problems are
+        begun while fewer are wanted.
     concurrency : int
-        Problems under search at once.
+        Most problems under search at once.
     """
 
     def __init__(
@@ -45,7 +48,8 @@ class Searcher:
         budget: Budget | None = None,
         options: SearchOptions | None = None,
         splitter: str | Splitter = "labelled",
-        concurrency: int = 16,
+        sequences: int = 128,
+        concurrency: int = 256,
     ) -> None:
         self.policy = policy
         self.reward = reward
@@ -53,6 +57,7 @@ class Searcher:
         self.budget = budget if budget is not None else Budget(tokens=2000)
         self.options = options if options is not None else SearchOptions()
         self.splitter = make_splitter(splitter) if isinstance(splitter, str) else splitter
+        self.sequences = sequences
         self.concurrency = concurrency
         self.driver()  # refuse bad settings now
 
@@ -67,6 +72,7 @@ class Searcher:
             splitter=self.splitter,
             budget=self.budget,
             options=options,
+            sequences=self.sequences,
             concurrency=self.concurrency,
             on_commit=on_commit,
         )

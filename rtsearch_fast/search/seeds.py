@@ -8,7 +8,10 @@ __all__ = ["derive_seed"]
 
 
 def derive_seed(run_seed: int, unique_id: str, path: tuple[int, ...], index: int) -> int:
-    """Seed of one sample: a hash of run, problem, place in the tree and number of the sample.
+    """Seed of one sample: a hash of run, problem and place in the tree, plus the sample's number.
+
+    The samples asked at one place have consecutive seeds: that is how servers count the seeds of
+    ``n`` samples of one request, so they can be asked for together and be the same as if alone.
 
     Nothing else enters it, so a sample's seed does not depend on what was asked before it or on
     which answers arrived first.
@@ -35,6 +38,6 @@ def derive_seed(run_seed: int, unique_id: str, path: tuple[int, ...], index: int
     >>> derive_seed(0, "gsm8k/0", (1, 2), 0) == derive_seed(0, "gsm8k/0", (1,), 20)
     False
     """
-    text = "\x1f".join([str(run_seed), ",".join(map(str, path)), str(index), unique_id])
+    text = "\x1f".join([str(run_seed), ",".join(map(str, path)), unique_id])
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
+    return (int.from_bytes(digest, "little") >> 2) + index

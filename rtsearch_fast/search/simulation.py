@@ -2,26 +2,32 @@
 
 Everything here is a function of the leaf, the seed and the models' answers; nothing touches a tree.
 The stages keep the numbers that they have in `driver`.
+
+A request for a step ends with the step. In a job that is *whole*, a request goes on to the end of
+the solution: a child and its first rollout are then one sample, which has the same distribution and
+saves the engine most of the requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
+from typing import Any
 
-from ..answers import final_answer
+from ..aio import together
 from ..errors import AnswerFormatError
 from ..policy.protocol import Policy, Sample, SampleRequest
-from ..reward.protocol import Reward
+from ..reward.protocol import Judgement, Reward
 from ..steps import Splitter
-from . import calculator
+from .growth import Grower, Solution
 from .ledger import Claim
 from .options import SearchOptions
 from .records import Candidate
 from .seeds import derive_seed
-from .task import Child, Outcome, Task
+from .sequences import Sequences
+from .task import Child, Outcome
 
 __all__ = ["Simulator"]
 
@@ -34,32 +40,86 @@ class Simulator:
     policy, reward : Policy, Reward
     splitter : Splitter
     options : SearchOptions
+    sequences : Sequences
+        Bounds what is asked of the policy at once.
     """
 
     def __init__(
-        self, policy: Policy, reward: Reward, splitter: Splitter, options: SearchOptions
+        self,
+        policy: Policy,
+        reward: Reward,
+        splitter: Splitter,
+        options: SearchOptions,
+        sequences: Sequences,
     ) -> None:
         self.policy = policy
         self.reward = reward
         self.splitter = splitter
         self.options = options
+        self.sequences = sequences
+        self.grower = Grower(splitter, options)
 
-    async def run(self, outcome: Outcome, claim: Claim) -> Outcome:
-        """Fill the outcome of a job; what it generates is spent from the claim."""
+    def start(self, outcome: Outcome, claim: Claim) -> asyncio.Task[Outcome]:
+        """Start to fill the outcome of a job; what it generates is spent from the claim."""
+        self._want(outcome, max(1, outcome.job.width))
+        run = self._expand if outcome.job.width else self._complete
+        task = asyncio.ensure_future(run(outcome, claim))
+        task.add_done_callback(lambda _: self._want(outcome, 0))
+        return task
+
+    def _want(self, outcome: Outcome, sequences: int) -> None:
+        """Say how many sequences a simulation keeps the policy busy with."""
+        self.sequences.wanted += sequences - outcome.sequences
+        outcome.sequences = sequences
+
+    async def _complete(self, outcome: Outcome, claim: Claim) -> Outcome:
+        """Bring one whole solution."""
         job = outcome.job
-        if job.width == 0:
-            # one judgement is held back from what may be generated
-            tokens = claim.left - self.reward.max_tokens
-            candidate = await self._roll_out(
-                outcome, claim, job.steps, job.num_tokens, (*job.path, -1), tokens
-            )
-            outcome.candidates.append(candidate)
-        else:
-            samples = await self._ask(outcome, claim)
-            outcome.children = self._correct(outcome, samples)
-            if self.options.value != "prefix":
-                await self._roll_out_children(outcome, claim)
-        await self._score(outcome, claim)
+        tokens = claim.left - self.reward.max_tokens  # one judgement is held back
+        solution = await self._roll_out(
+            outcome, claim, Solution(job.steps, job.num_tokens), (*job.path, -1), tokens
+        )
+        self._want(outcome, 0)
+        candidate = await self._judge_solution(outcome, claim, solution)
+        outcome.candidates.append(candidate)
+        return outcome
+
+    async def _expand(self, outcome: Outcome, claim: Claim) -> Outcome:
+        """Bring the children of a leaf, with their values."""
+        options = self.options
+        grown = self._correct(outcome, await self._ask(outcome, claim))
+        prefixes = [
+            child for child, _ in grown if options.value != "rollout" and not child.terminal
+        ]
+        # Each rollout: of which child, from where it goes on, its place in the search.
+        rollouts = [
+            (child, solution, (*outcome.job.path, number, -1 - r))
+            for number, (child, solutions) in enumerate(grown)
+            for r, solution in enumerate(solutions)
+        ]
+        unfinished = sum(not solution.ended for _, solution, _ in rollouts)
+        self._want(outcome, unfinished)
+        held_back = (len(prefixes) + len(rollouts)) * self.reward.max_tokens
+        tokens = (claim.left - held_back) // max(1, unfinished)
+
+        async def roll_out(solution: Solution, path: tuple[int, ...]) -> Candidate:
+            if not solution.ended:
+                solution = await self._roll_out(outcome, claim, solution, path, tokens)
+                self._want(outcome, outcome.sequences - 1)
+            # judged at once, while others are still generated
+            return await self._judge_solution(outcome, claim, solution)
+
+        async def judge_prefix(child: Child) -> float:
+            (judgement,) = await self._judge(outcome, claim, [(*outcome.job.steps, child.step)])
+            return judgement.score
+
+        work: list[Coroutine[Any, Any, Any]] = [roll_out(*rollout[1:]) for rollout in rollouts]
+        results = await together([*work, *map(judge_prefix, prefixes)])
+        for (child, _, _), candidate in zip(rollouts, results, strict=False):
+            child.candidates.append(candidate)
+        for child, score in zip(prefixes, results[len(rollouts) :], strict=True):
+            child.prefix_score = score
+        outcome.children = [child for child, _ in grown]
         return outcome
 
     # --- 2 ask -------------------------------------------------------------------------
@@ -69,11 +129,15 @@ class Simulator:
         options, job = self.options, outcome.job
         judgements = 1 if options.value == "prefix" else 1 + options.rollouts
         spare = claim.left - job.width * judgements * self.reward.max_tokens
-        # with rollouts to follow, steps get at most half of what there is
-        share = spare // (job.width if options.value == "prefix" else 2 * job.width)
-        seeds = [self._seed(outcome.task, job.path, i) for i in range(job.width)]
+        if options.value == "prefix":
+            share = spare // job.width
+        elif job.whole:
+            share = spare // (job.width * options.rollouts)
+        else:  # rollouts follow: steps get at most half of what there is
+            share = spare // (2 * job.width)
+        seeds = [self._seed(outcome, job.path, i) for i in range(job.width)]
         limit = min(share, options.max_solution_tokens - job.num_tokens)
-        return await self._sample(outcome, claim, job.steps, seeds, limit, one_step=True)
+        return await self._sample(outcome, claim, job.steps, seeds, limit)
 
     async def _sample(
         self,
@@ -82,12 +146,10 @@ class Simulator:
         steps: tuple[str, ...],
         seeds: Sequence[int],
         max_tokens: int,
-        *,
-        one_step: bool,
     ) -> Sequence[Sample]:
         """One request to the policy, checked and counted."""
-        options = self.options
-        if one_step:
+        options, job = self.options, outcome.job
+        if not job.whole:
             max_tokens = min(max_tokens, options.max_step_tokens)
             max_tokens = min(max_tokens, self.splitter.max_tokens or max_tokens)
         request = SampleRequest(
@@ -95,11 +157,12 @@ class Simulator:
             steps=(*steps, self.splitter.lead),
             seeds=tuple(seeds),
             max_tokens=max(1, max_tokens),
-            temperature=0.0 if outcome.job.greedy else options.temperature,
+            temperature=0.0 if job.greedy else options.temperature,
             top_p=options.top_p,
-            stop=self.splitter.stop if one_step else (),
+            stop=() if job.whole else self.splitter.stop,
         )
-        samples = await self.policy.sample(request)
+        async with self.sequences.slot(len(seeds), outcome.task.started_at):
+            samples = await self.policy.sample(request)
         if len(samples) != len(seeds):
             raise AnswerFormatError(
                 f"{self.policy.name} returned {len(samples)} samples, {len(seeds)} were asked"
@@ -118,130 +181,96 @@ class Simulator:
         outcome.usage.policy_samples += len(samples)
         return samples
 
-    def _seed(self, task: Task, path: tuple[int, ...], index: int = 0) -> int:
-        return derive_seed(self.options.seed, task.problem.unique_id, path, index)
+    def _seed(self, outcome: Outcome, path: tuple[int, ...], index: int = 0) -> int:
+        return derive_seed(self.options.seed, outcome.task.problem.unique_id, path, index)
 
     # --- 3 correct ---------------------------------------------------------------------
 
-    def _correct(self, outcome: Outcome, samples: Sequence[Sample]) -> list[Child]:
-        """Turn samples into children: arithmetic put right, duplicates merged."""
+    def _correct(
+        self, outcome: Outcome, samples: Sequence[Sample]
+    ) -> list[tuple[Child, list[Solution]]]:
+        """Turn samples into children: arithmetic put right, duplicates merged.
+
+        Returns
+        -------
+        list of (Child, list of Solution)
+            Each child with the solutions to roll out from it. They are ended already where the
+            child is terminal, and perhaps where the samples are whole.
+        """
         options, job = self.options, outcome.job
-        children: dict[object, Child] = {}
+        start = Solution(job.steps, job.num_tokens)
+        children: dict[object, tuple[Child, list[Solution]]] = {}
         for number, sample in enumerate(samples):
-            step = self._close_step(outcome, job.steps, sample)
-            if not step:
+            solutions, corrections = self.grower.grow(start, sample, whole=job.whole)
+            outcome.usage.corrections += corrections
+            if not solutions:
                 continue
+            first = solutions[0]
+            step = first.steps[-1]
             key = " ".join(step.casefold().split()) if options.deduplicate else number
-            if key in children:
-                children[key].prior += 1 / len(samples)
-                continue
-            steps = (*job.steps, step)
-            num_tokens = job.num_tokens + sample.num_tokens
-            finished = self.splitter.is_final(steps, sample.finish_reason)
-            full = len(steps) >= options.max_depth or num_tokens >= options.max_solution_tokens
-            child = Child(step, 1 / len(samples), num_tokens, finished or full, finished)
-            if child.terminal:
-                child.candidates.append(_candidate(steps, num_tokens, finished))
-            children[key] = child
+            if key not in children:
+                child = Child(step, 0.0, first.num_tokens, first.ended, first.finished)
+                children[key] = (child, [first] if child.terminal else [])
+            child, rollouts = children[key]
+            child.prior += 1 / len(samples)
+            if job.whole and not child.terminal:
+                # cut off in the first step: what follows is rolled out like any other rest
+                rollouts.append(solutions[-1])
+        for child, rollouts in children.values():
+            if not child.terminal and options.value != "prefix":
+                rest = Solution((*job.steps, child.step), child.num_tokens)
+                rollouts += [rest] * (options.rollouts - len(rollouts))
         return list(children.values())
 
-    def _close_step(self, outcome: Outcome, steps: Sequence[str], sample: Sample) -> str:
-        """The sample as a step after `steps`; "" if the model had nothing to add."""
-        before = steps[-1] if steps else ""
-        text = self.splitter.lead + sample.text
-        step = self.splitter.close(text, sample.finish_reason, before)
-        if self.options.calculator:
-            step, corrections = calculator.correct(step)
-            outcome.usage.corrections += corrections
-        return step
-
     # --- 5 roll out --------------------------------------------------------------------
-
-    async def _roll_out_children(self, outcome: Outcome, claim: Claim) -> None:
-        """Continue each unfinished child to finished solutions."""
-        job, rollouts = outcome.job, self.options.rollouts
-        places = [
-            (child, (*job.path, number, -1 - r))
-            for number, child in enumerate(outcome.children)
-            if not child.terminal
-            for r in range(rollouts)
-        ]
-        if not places:
-            return
-        judgements = len(outcome.children) * (1 + rollouts)
-        tokens = (claim.left - judgements * self.reward.max_tokens) // len(places)
-        candidates = await asyncio.gather(
-            *(
-                self._roll_out(
-                    outcome, claim, (*job.steps, child.step), child.num_tokens, path, tokens
-                )
-                for child, path in places
-            )
-        )
-        for (child, _), candidate in zip(places, candidates, strict=True):
-            child.candidates.append(candidate)
 
     async def _roll_out(
         self,
         outcome: Outcome,
         claim: Claim,
-        steps: tuple[str, ...],
-        num_tokens: int,
+        solution: Solution,
         path: tuple[int, ...],
         tokens: int,
-    ) -> Candidate:
+    ) -> Solution:
         """Continue a solution to its end, with at most `tokens` more tokens.
 
-        With the calculator on, step by step: a model that is corrected goes on from the corrected
-        step. Off, in one piece.
+        A model that was corrected goes on from the corrected step.
         """
-        options, start = self.options, len(steps)
-        one_step = options.calculator
-        while True:
-            limit = min(tokens, options.max_solution_tokens - num_tokens)
-            if limit < 1 or len(steps) >= options.max_depth:
-                return _candidate(steps, num_tokens, finished=False)
-            seed = self._seed(outcome.task, (*path, len(steps) - start))
-            (sample,) = await self._sample(outcome, claim, steps, [seed], limit, one_step=one_step)
+        depth = len(outcome.job.steps)
+        while not solution.ended:
+            limit = min(tokens, self.options.max_solution_tokens - solution.num_tokens)
+            if limit < 1:
+                break
+            seed = self._seed(outcome, (*path, len(solution.steps) - depth))
+            (sample,) = await self._sample(outcome, claim, solution.steps, [seed], limit)
             tokens -= sample.num_tokens
-            num_tokens += sample.num_tokens
-            if one_step:
-                step = self._close_step(outcome, steps, sample)
-                steps = (*steps, step) if step else steps
-                finished = self.splitter.is_final(steps, sample.finish_reason)
-                if finished or not step:
-                    return _candidate(steps, num_tokens, finished)
-                continue
-            for piece in self.splitter.split(self.splitter.lead + sample.text):
-                steps = (*steps, piece)
-                if self.splitter.is_final(steps, "stop"):  # what follows an answer is chatter
-                    return _candidate(steps, num_tokens, finished=True)
-            return _candidate(steps, num_tokens, finished=sample.finish_reason == "eos")
+            grown, corrections = self.grower.grow(solution, sample, whole=outcome.job.whole)
+            outcome.usage.corrections += corrections
+            if not grown:
+                break
+            solution = grown[-1]
+        return solution
 
     # --- 6 score -----------------------------------------------------------------------
 
-    async def _score(self, outcome: Outcome, claim: Claim) -> None:
-        """Have the reward model judge all finished solutions, and prefixes where wanted.
+    async def _judge_solution(
+        self, outcome: Outcome, claim: Claim, solution: Solution
+    ) -> Candidate:
+        """Have the reward model judge a rolled-out solution.
 
-        A solution that is cut off or names no answer is not shown to the reward model: its score
-        stays NaN, and it has no vote.
+        One that is cut off or names no answer is not shown to the reward model: its score stays
+        NaN, and it has no vote.
         """
-        holders = [outcome.candidates, *(child.candidates for child in outcome.children)]
-        finished = [
-            (holder, i)
-            for holder in holders
-            for i, candidate in enumerate(holder)
-            if candidate.finished and candidate.answer is not None
-        ]
-        prefixes = (
-            [child for child in outcome.children if not child.terminal]
-            if self.options.value != "rollout"
-            else []
-        )
-        solutions = [holder[i].steps for holder, i in finished]
-        solutions += [(*outcome.job.steps, child.step) for child in prefixes]
-        if not solutions:
-            return
+        candidate = solution.to_candidate()
+        if candidate.answer is None:
+            return candidate
+        (judgement,) = await self._judge(outcome, claim, [candidate.steps])
+        return replace(candidate, score=judgement.score)
+
+    async def _judge(
+        self, outcome: Outcome, claim: Claim, solutions: Sequence[tuple[str, ...]]
+    ) -> Sequence[Judgement]:
+        """One call of the reward model, checked and counted."""
         judgements = await self.reward.score(outcome.task.problem.problem, solutions)
         if len(judgements) != len(solutions):
             raise AnswerFormatError(
@@ -263,12 +292,4 @@ class Simulator:
             claim.spend(judgement.num_tokens)
             outcome.usage.reward_tokens += judgement.num_tokens
         outcome.usage.reward_calls += len(judgements)
-        for (holder, i), judgement in zip(finished, judgements, strict=False):
-            holder[i] = replace(holder[i], score=judgement.score)
-        for child, judgement in zip(prefixes, judgements[len(finished) :], strict=True):
-            child.prefix_score = judgement.score
-
-
-def _candidate(steps: tuple[str, ...], num_tokens: int, finished: bool) -> Candidate:
-    answer = final_answer("".join(steps)) if finished else None
-    return Candidate(steps, answer, math.nan, num_tokens, finished)
+        return judgements

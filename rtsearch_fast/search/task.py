@@ -33,6 +33,8 @@ class Job:
         Next steps to sample; 0 asks for one whole solution instead.
     greedy : bool
         Decode at temperature 0.
+    whole : bool
+        Requests go on to the end of the solution instead of the end of a step; the driver decides.
     """
 
     node: int
@@ -41,6 +43,7 @@ class Job:
     num_tokens: int
     width: int
     greedy: bool = False
+    whole: bool = False
 
 
 @dataclass(slots=True)
@@ -75,13 +78,17 @@ class Child:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a job brought: children (width > 0) or one candidate (width 0), and its cost."""
+    """What a job brought: children (width > 0) or one candidate (width 0), and its cost.
+
+    While it is under way, `sequences` is what it keeps the policy busy with.
+    """
 
     task: Task
     job: Job
     children: list[Child] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+    sequences: int = 0
 
 
 @dataclass(slots=True)
