@@ -11,21 +11,21 @@ import json
 import logging
 import math
 import re
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
+from ..aio import together
 from ..errors import AnswerFormatError, EngineError, InvalidArgumentError
 from .checks import Check, check_engine, run_check
 from .http import JsonHttp
 from .protocol import CompletionRequest, LabelLogprobs, Sample
-from .wire import read_next_tokens, read_sample, tells_stop_from_eos
+from .wire import read_next_tokens, read_samples, tells_stop_from_eos
 
 __all__ = ["CompletionsEngine"]
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 #: Fields that OpenAI's API does not have. Servers add a beginning-of-text token and sampling
 #: filters of their own unless told not to; the prompt and the request already say all.
@@ -62,6 +62,11 @@ class CompletionsEngine:
         Seconds before the first retry; doubled each time, with jitter.
     max_concurrency : int
         Most requests under way at once.
+    patience : float
+        Seconds to wait for a server that was lost after it had answered; what was under way is
+        asked again when it is back.
+    token_ids : bool
+        Ask for the ids of generated tokens, too (vLLM).
     top_logprobs : int
         How many alternatives `label_logprobs` asks for where the server cannot be asked for the
         labels themselves.
@@ -76,13 +81,16 @@ class CompletionsEngine:
         timeout: float = 600.0,
         retries: int = 4,
         retry_wait: float = 0.5,
-        max_concurrency: int = 64,
+        max_concurrency: int = 256,
+        patience: float = 300.0,
+        token_ids: bool = False,
         top_logprobs: int = 20,
     ) -> None:
         for name, value, least in (
             ("timeout", timeout, 1e-3),
             ("retries", retries, 0),
             ("retry_wait", retry_wait, 0),
+            ("patience", patience, 0),
             ("top_logprobs", top_logprobs, 1),
             ("max_concurrency", max_concurrency, 1),
         ):
@@ -95,9 +103,12 @@ class CompletionsEngine:
             retries=retries,
             retry_wait=retry_wait,
             max_concurrency=max_concurrency,
+            patience=patience,
         )
         self._url = f"{self._http.base_url}/completions"
         self._model = model
+        self._is_vllm: bool | None = None  # not known yet
+        self._wants_ids = token_ids
         self._top_logprobs = top_logprobs
         self._refused: set[str] = set()
         self._label_ids: dict[str, int | None] = {}
@@ -121,27 +132,32 @@ class CompletionsEngine:
         AnswerFormatError
             The answer is truncated or of a wrong shape.
         """
+        vllm = await self._asks_vllm()
         body: dict[str, Any] = {
             "model": await self._served_model(),
-            "prompt": request.prompt,
+            "prompt": request.prompt if isinstance(request.prompt, str) else list(request.prompt),
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
             "top_p": request.top_p,
             # The log-probability of the token itself; 0 means "none" to llama.cpp.
-            "logprobs": 1,
+            "logprobs": 0 if vllm else 1,
             **_PLAIN_SAMPLING,
         }
         if request.stop:
             body["stop"] = list(request.stop)
+        if vllm and self._wants_ids:
+            body["return_token_ids"] = True
 
-        async def one(seed: int) -> Sample:
-            data = await self._post({**body, "seed": seed}, _OPTIONAL_FOR_SAMPLES)
-            return read_sample(data, self._url, with_stop=bool(request.stop))
+        async def run(seed: int, count: int) -> list[Sample]:
+            more = {"seed": seed} if count == 1 else {"seed": seed, "n": count}
+            data = await self._post({**body, **more}, _OPTIONAL_FOR_SAMPLES)
+            return read_samples(data, self._url, count, with_stop=bool(request.stop))
 
-        # The API has one seed a request, and with n > 1 a sample would depend on its neighbours.
-        # So each seed is a request of its own; sent together, they are batched by the server and
-        # find their common prompt in its prefix cache.
-        return await _together(one(seed) for seed in request.seeds)
+        # The API has one seed a request. vLLM draws sample i of a request with n > 1 from seed + i,
+        # as it would alone; elsewhere each seed is a request of its own. Sent together, they are
+        # batched by the server and find their common prompt in its prefix cache.
+        runs = _runs(request.seeds) if vllm else [(seed, 1) for seed in request.seeds]
+        return [sample for part in await together(run(*r) for r in runs) for sample in part]
 
     async def label_logprobs(
         self, prompts: Sequence[str], labels: tuple[str, ...]
@@ -176,7 +192,7 @@ class CompletionsEngine:
                 for label, token_id in zip(labels, ids, strict=True)
             )
 
-        return await _together(one(prompt) for prompt in prompts)
+        return await together(one(prompt) for prompt in prompts)
 
     async def probe(self, labels: tuple[str, ...] = ("Yes", "No")) -> list[Check]:
         """Check the server: "models", those of `check_engine`, and "end of text"."""
@@ -240,6 +256,13 @@ class CompletionsEngine:
             self._model = await self._only_model(self._http)
         return self._model
 
+    async def _asks_vllm(self) -> bool:
+        """Whether the server is vLLM; a server that does not tell is not."""
+        if self._is_vllm is None:
+            reply = await self._http.send("GET", f"{self._http.base_url}/models")
+            self._is_vllm = reply.ok and b'"owned_by":"vllm"' in reply.body.replace(b" ", b"")
+        return self._is_vllm
+
     async def _only_model_alone(self) -> str:
         http = self._http.fresh()
         try:
@@ -299,13 +322,18 @@ class CompletionsEngine:
         return int(tokens[0])
 
 
-async def _together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """Run coroutines side by side; the first error ends the others, so none is left behind."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
+def _runs(seeds: Sequence[int]) -> list[tuple[int, int]]:
+    """Cut seeds into runs of consecutive ones.
+
+    Examples
+    --------
+    >>> _runs([5, 6, 7, 2])
+    [(5, 3), (2, 1)]
+    """
+    runs: list[tuple[int, int]] = []
+    for seed in seeds:
+        if runs and seed == sum(runs[-1]):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((seed, 1))
+    return runs

@@ -6,9 +6,13 @@ import asyncio
 import copy
 import importlib
 import json
+import logging
 import os
+import random
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from itertools import count
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -17,10 +21,17 @@ from ..errors import AnswerFormatError, EngineError, InvalidArgumentError, Missi
 
 __all__ = ["JsonHttp", "Reply"]
 
+_log = logging.getLogger(__name__)
+
 #: Longest wait between two tries, in seconds, whatever a Retry-After header asks for.
 _LONGEST_WAIT = 60.0
 #: Longest piece of a server's own message that is passed on.
 _LONGEST_MESSAGE = 300
+
+#: What a proxy says when the server behind it is gone.
+_GONE = (502, 503, 504)
+#: Seconds between two looks whether a lost server is back: the first and the longest.
+_LOOK, _LONGEST_LOOK = 0.25, 5.0
 
 _REMEDIES = {
     **dict.fromkeys((301, 302, 307, 308), "the server redirects: check the base URL"),
@@ -31,6 +42,10 @@ _REMEDIES = {
     413: "the prompt is longer than the server accepts",
     429: "the server is overloaded: lower the concurrency",
 }
+
+
+class _LostError(EngineError):
+    """The server cannot be reached any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,9 @@ class JsonHttp:
         Seconds before the first retry; doubled each time, with jitter of the same size.
     max_concurrency : int
         Most requests under way at once.
+    patience : float
+        Seconds to wait for a server that has answered before and then was lost. What was under way
+        is asked again when it is back.
     """
 
     def __init__(
@@ -83,6 +101,7 @@ class JsonHttp:
         retries: int,
         retry_wait: float,
         max_concurrency: int,
+        patience: float,
     ) -> None:
         try:
             parts = urlsplit(base_url)
@@ -115,8 +134,14 @@ class JsonHttp:
         self._tries = retries + 1
         self._retry_wait = retry_wait
         self._max_concurrency = max_concurrency
+        self._patience = patience
+        self._answered = False
+        #: Counts the times that the server came back; began: when it was lost, if it is.
+        self._returns = 0
+        self._lost_at: float | None = None
         self._client: Any = None
         self._turn: asyncio.Semaphore
+        self._looking: asyncio.Lock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closer: AsyncGenerator[None, None]
 
@@ -128,17 +153,40 @@ class JsonHttp:
         EngineError
             No answer, or none but 429 and 5xx.
         """
+        content = None if body is None else json.dumps(body).encode("ascii")
+        for losses in count(1):
+            returns = self._returns
+            try:
+                reply = await self._try(method, url, content)
+            except _LostError as error:
+                # a request that loses the server each time it is asked may be the reason
+                if not self._is_patient or losses > self._tries:
+                    raise EngineError(str(error)) from None
+                await self._wait_until_back(returns)
+            else:
+                self._answered = True
+                return reply
+        raise AssertionError  # a count has no end
+
+    @property
+    def _is_patient(self) -> bool:
+        # A server that never answered is more likely a wrong address.
+        return self._answered and self._patience > 0
+
+    async def _try(self, method: str, url: str, content: bytes | None) -> Reply:
+        """Send one request, and again after failures that usually pass quickly."""
         httpx, stamina = _require("httpx"), _require("stamina")
 
         def should_retry(error: Exception) -> bool | float:
             if isinstance(error, httpx.HTTPStatusError):
                 return _retry_after(error.response.headers.get("retry-after"))
+            if isinstance(error, httpx.ConnectError) and self._is_patient:
+                return False  # it is gone: one looks out for it, the others wait
             # A read timeout is not retried: the server would begin the same long work anew.
             return isinstance(error, httpx.TransportError) and not isinstance(
                 error, httpx.ReadTimeout
             )
 
-        content = None if body is None else json.dumps(body).encode("ascii")
         try:
             async for attempt in stamina.retry_context(
                 on=should_retry,
@@ -158,19 +206,61 @@ class JsonHttp:
                         response.raise_for_status()
         except httpx.HTTPStatusError as error:
             response = error.response
-            raise self.refusal(Reply(url, response.status_code, response.content)) from None
+            refusal = self.refusal(Reply(url, response.status_code, response.content))
+            kind = _LostError if response.status_code in _GONE else EngineError
+            raise kind(str(refusal)) from None
         except httpx.ReadTimeout:
             raise EngineError(
                 f"{url}: no answer within {self._timeout:g} s: raise the timeout, or lower the "
                 "concurrency"
             ) from None
         except httpx.HTTPError as error:
-            raise EngineError(
+            raise _LostError(
                 f"{url}: {self._one_line(str(error) or type(error).__name__)} "
                 f"(tries: {self._tries}): is the server running? "
                 f"Check it with `rtsearch doctor --base-url {self.base_url}`"
             ) from None
         return Reply(url, response.status_code, response.content)
+
+    async def _wait_until_back(self, returns: int) -> None:
+        """Wait for a lost server, unless it came back since the count was `returns`.
+
+        Raises
+        ------
+        EngineError
+            It stays away.
+        """
+        async with self._looking:  # whoever holds it looks for all
+            if self._returns > returns:
+                return
+            if self._lost_at is None:
+                self._lost_at = time.monotonic()
+                _log.warning(
+                    "%s is lost; waiting for it, up to %g s", self.base_url, self._patience
+                )
+            pause = _LOOK
+            while not await self._is_back():
+                away = time.monotonic() - self._lost_at
+                if away >= self._patience:
+                    raise EngineError(
+                        f"{self.base_url} was lost and is not back after {away:.0f} s: start it "
+                        "again, then go on with --resume; what was finished before is kept"
+                    )
+                await asyncio.sleep(min(pause, self._patience - away) * random.uniform(0.75, 1))
+                pause = min(2 * pause, _LONGEST_LOOK)
+            away = time.monotonic() - self._lost_at
+            _log.warning("%s is back after %.1f s", self.base_url, away)
+            self._returns += 1
+            self._lost_at = None
+
+    async def _is_back(self) -> bool:
+        httpx = _require("httpx")
+        client = await self._open(httpx)
+        try:
+            response = await client.request("GET", f"{self.base_url}/models", timeout=5.0)
+        except httpx.HTTPError:
+            return False
+        return response.status_code < 500
 
     async def json(self, method: str, url: str, body: object = None) -> dict[str, Any]:
         """Send a request and return the JSON object of a successful answer."""
@@ -236,6 +326,7 @@ class JsonHttp:
             )
             # A semaphore belongs to an event loop as the connections do.
             self._turn = asyncio.Semaphore(self._max_concurrency)
+            self._looking = asyncio.Lock()
             self._loop = asyncio.get_running_loop()
             # asyncio.run closes the generators of its loop before it closes the loop.
             self._closer = _close_with_loop(self._client)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import Any
 
 from ..errors import AnswerFormatError
 from .protocol import FinishReason, Sample
 
-__all__ = ["read_next_tokens", "read_sample", "tells_stop_from_eos"]
+__all__ = ["read_next_tokens", "read_samples", "tells_stop_from_eos"]
 
 
-def read_sample(data: dict[str, Any], url: str, *, with_stop: bool) -> Sample:
-    """Read an answer that holds one sample.
+def read_samples(data: dict[str, Any], url: str, count: int, *, with_stop: bool) -> list[Sample]:
+    """Read an answer that holds `count` samples.
 
     Parameters
     ----------
@@ -20,32 +21,51 @@ def read_sample(data: dict[str, Any], url: str, *, with_stop: bool) -> Sample:
         The decoded answer.
     url : str
         Where it came from, for messages.
+    count : int
     with_stop : bool
         Whether stop strings were sent.
 
     Raises
     ------
     AnswerFormatError
-        It does not hold exactly one choice, or a field is missing or of a wrong type.
+        It does not hold so many choices, or a field is missing or of a wrong type.
     """
-    choice = _only_choice(data, url)
+    choices = _choices(data, url, count)
+    total = _completion_tokens(data, url)
+    samples = [
+        _read_sample(data, choice, url, total if count == 1 else None, with_stop)
+        for choice in choices
+    ]
+    if count > 1 and total is not None and total != sum(sample.num_tokens for sample in samples):
+        raise AnswerFormatError(
+            f"{url}: usage.completion_tokens is {total}, but the choices have "
+            f"{sum(sample.num_tokens for sample in samples)} tokens"
+        )
+    return samples
+
+
+def _read_sample(
+    data: dict[str, Any], choice: dict[str, Any], url: str, num_tokens: int | None, with_stop: bool
+) -> Sample:
     text = choice.get("text")
     if not isinstance(text, str):
-        raise AnswerFormatError(f"{url}: choices[0].text is no string")
+        raise AnswerFormatError(f"{url}: choices[].text is no string")
     # Half of a surrogate pair cannot be written to any file.
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    logprobs = [logprob for _, logprob, _ in _tokens(choice, url)]
-    num_tokens = _completion_tokens(data, url)
+    tokens = _tokens(choice, url)
     if num_tokens is None:
-        if not logprobs:
+        if not tokens:
             # A budget counts tokens, so a guess from the text's length would be a wrong result.
             raise AnswerFormatError(f"{url}: the answer has no usage.completion_tokens")
-        num_tokens = len(logprobs)
+        num_tokens = len(tokens)
+    ends = accumulate(len(token) for token, _, _ in tokens)
     return Sample(
         text=text,
         num_tokens=num_tokens,
         finish_reason=_finish_reason(data, choice, url, bool(text), with_stop),
-        logprob=min(math.fsum(logprobs), 0.0) if logprobs else math.nan,
+        logprob=min(math.fsum(value for _, value, _ in tokens), 0.0) if tokens else math.nan,
+        ends=tuple(min(end, len(text)) for end in ends),
+        token_ids=_token_ids(choice, url),
     )
 
 
@@ -74,14 +94,31 @@ def tells_stop_from_eos(data: dict[str, Any]) -> bool:
 
 
 def _only_choice(data: dict[str, Any], url: str) -> dict[str, Any]:
+    return _choices(data, url, 1)[0]
+
+
+def _choices(data: dict[str, Any], url: str, count: int) -> list[dict[str, Any]]:
+    """Return the choices in the order of their indices."""
     choices = data.get("choices")
     if not isinstance(choices, list):
         raise AnswerFormatError(f"{url}: the answer has no list of choices")
-    if len(choices) != 1:
-        raise AnswerFormatError(f"{url}: one sample was asked for, {len(choices)} came")
-    if not isinstance(choices[0], dict):
-        raise AnswerFormatError(f"{url}: choices[0] is no object")
-    return choices[0]
+    if len(choices) != count:
+        raise AnswerFormatError(f"{url}: {count} samples were asked for, {len(choices)} came")
+    if not all(isinstance(choice, dict) for choice in choices):
+        raise AnswerFormatError(f"{url}: a choice is no object")
+    if count > 1:
+        places = [choice.get("index") for choice in choices]
+        if set(places) != set(range(count)):
+            raise AnswerFormatError(f"{url}: the choices have no indices 0 to {count - 1}")
+        choices = sorted(choices, key=lambda choice: int(choice["index"]))
+    return choices
+
+
+def _token_ids(choice: dict[str, Any], url: str) -> tuple[int, ...]:
+    ids = choice.get("token_ids") or []
+    if not isinstance(ids, list) or not all(type(token) is int for token in ids):
+        raise AnswerFormatError(f"{url}: choices[].token_ids is no list of ids")
+    return tuple(ids)
 
 
 def _completion_tokens(data: dict[str, Any], url: str) -> int | None:
@@ -148,7 +185,7 @@ def _tokens(choice: dict[str, Any], url: str) -> list[tuple[str, float, dict[str
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise AnswerFormatError(f"{url}: choices[0].logprobs cannot be read: {what}") from None
+        raise AnswerFormatError(f"{url}: choices[].logprobs cannot be read: {what}") from None
 
 
 def _alternatives(entry: dict[str, Any]) -> dict[str, float]:

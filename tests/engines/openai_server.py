@@ -83,6 +83,8 @@ class OpenAIServer:
         Request fields that are answered with status 400.
     ignore_seed : bool
         Each request gets a seed of its own.
+    port : int
+        0 takes a free one.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class OpenAIServer:
         dialect: str = "vllm",
         refused: tuple[str, ...] = (),
         ignore_seed: bool = False,
+        port: int = 0,
     ) -> None:
         self.text = text
         self.next_tokens = next_tokens
@@ -117,7 +120,7 @@ class OpenAIServer:
         self._at_once = 0
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
         self._http.daemon_threads = True
         self.base_url = f"http://127.0.0.1:{self._http.server_port}/v1"
         self._thread = threading.Thread(
@@ -150,6 +153,8 @@ class OpenAIServer:
             return int(fault), _error(self.message)
         if body["model"] not in self.models:
             return 404, _error(f"The model `{body['model']}` does not exist.")
+        if body.get("n", 1) > 1 and self.dialect != "vllm":
+            return 400, _error("Only one completion is supported")
         data = self._answer(body)
         choice = data["choices"][0]
         if fault == "html":
@@ -186,8 +191,19 @@ class OpenAIServer:
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
             seed = len(self.bodies) if self.ignore_seed else body.get("seed", 0)
-        if body.get("temperature") == 0:
-            seed = 0
+        data: dict[str, Any] = {"model": body["model"], "choices": []}
+        total = 0
+        for index in range(body.get("n", 1)):
+            used = self._add_choice(data, body, 0 if body.get("temperature") == 0 else seed + index)
+            total += used
+        data["choices"].reverse()  # no server promises an order
+        data["usage"] = {
+            "prompt_tokens": len(tokenize(body["prompt"])),
+            "completion_tokens": total,
+        }
+        return data
+
+    def _add_choice(self, data: dict[str, Any], body: dict[str, Any], seed: int) -> int:
         tokens = tokenize(self.text(body["prompt"], seed))
         limit, stops = body["max_tokens"], body.get("stop") or []
         text, used, reason, stopped_by = "", [], "length", None
@@ -204,28 +220,23 @@ class OpenAIServer:
             if token == "":
                 reason = "stop"
         choice = {
-            "index": 0,
+            "index": len(data["choices"]),
             "text": text,
             "finish_reason": reason,
             "logprobs": self._logprobs(body, used),
         }
-        data = {
-            "model": body["model"],
-            "choices": [choice],
-            "usage": {
-                "prompt_tokens": len(tokenize(body["prompt"])),
-                "completion_tokens": len(used),
-            },
-        }
+        data["choices"].append(choice)
         if self.dialect == "vllm":
             choice["stop_reason"] = stopped_by
+            if body.get("return_token_ids"):
+                choice["token_ids"] = [token_id(token) for token in used]
         elif self.dialect == "sglang":
             choice["matched_stop"] = stopped_by if stopped_by or reason == "length" else 2
         elif self.dialect == "llama":
             data["__verbose"] = {
                 "stop_type": "limit" if reason == "length" else "word" if stopped_by else "eos"
             }
-        return data
+        return len(used)
 
     def _logprobs(self, body: dict[str, Any], used: list[str]) -> dict[str, Any] | None:
         wanted = body.get("logprobs")
@@ -274,7 +285,9 @@ class OpenAIServer:
             self.headers.append({key.lower(): value for key, value in handler.headers.items()})
         if body is None:
             known = handler.path == "/v1/models"
-            models = json.dumps({"data": [{"id": name} for name in self.models]}).encode()
+            owner = {"owned_by": "vllm"} if self.dialect == "vllm" else {}
+            entries = [{"id": name, **owner} for name in self.models]
+            models = json.dumps({"data": entries}).encode()
             _reply(handler, 200 if known else 404, models if known else _error("Not Found"))
         elif handler.path == "/tokenize":
             _reply(handler, *self.tokenization(body))
@@ -293,7 +306,8 @@ class OpenAIServer:
             time.sleep(self.delay)
             if fault == "hang":
                 self._closed.wait(10)
-                return
+            if self._closed.is_set():
+                return  # without an answer, as if the process were gone
             status, payload = self.completion(body, fault)
         finally:
             with self._lock:
@@ -329,10 +343,15 @@ def _handler_of(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
-            server.handle(self, None)
+            self._handle(None)
 
         def do_POST(self) -> None:
-            server.handle(self, json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self._handle(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+
+        def _handle(self, body: dict[str, Any] | None) -> None:
+            if not server._closed.is_set():
+                server.handle(self, body)
+            self.close_connection |= server._closed.is_set()
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -35,7 +35,7 @@ def test_request_is_passed_on_and_nothing_is_added(openai_server) -> None:
         "temperature": 0.7,
         "top_p": 0.9,
         "stop": ["\n## "],
-        "logprobs": 1,
+        "logprobs": 0,
         "add_special_tokens": False,
         "top_k": -1,
         "min_p": 0.0,
@@ -43,16 +43,46 @@ def test_request_is_passed_on_and_nothing_is_added(openai_server) -> None:
     }
 
 
-def test_samples_of_a_request_are_under_way_together(openai_server) -> None:
-    openai_server.delay = 0.1
-    complete(engine_for(openai_server), seeds=range(4))
-    assert openai_server.most_at_once == 4
+def test_a_prompt_of_token_ids_is_passed_on(openai_server, monkeypatch) -> None:
+    monkeypatch.setattr(openai_server, "completion", lambda body, fault: (400, b"seen"))
+    failure(engine_for(openai_server), prompt=(1, 2, 3))
+    assert openai_server.bodies[0]["prompt"] == [1, 2, 3]
 
 
-def test_concurrency_is_limited(openai_server) -> None:
-    openai_server.delay = 0.02
-    complete(engine_for(openai_server, max_concurrency=2), seeds=range(6))
-    assert openai_server.most_at_once == 2
+def test_samples_of_consecutive_seeds_are_one_request_where_the_server_counts_alike(
+    start_server,
+) -> None:
+    server = start_server(lambda prompt, seed: f"{prompt} {seed}")
+    found = complete(engine_for(server), "Q", seeds=(5, 6, 7, 3, 9, 10))
+    assert [sample.text for sample in found] == ["Q 5", "Q 6", "Q 7", "Q 3", "Q 9", "Q 10"]
+    assert [(s.num_tokens, s.logprob) for s in found] == [(3, -0.75)] * 6
+    asked = sorted((body["seed"], body.get("n", 1)) for body in server.bodies)
+    assert asked == [(3, 1), (5, 3), (9, 2)]
+
+
+def test_samples_tell_where_their_tokens_end_and_which_they_are(start_server) -> None:
+    server = start_server(lambda prompt, seed: "one two\n## three")
+    (sample,) = complete(engine_for(server, token_ids=True), stop=("\n##",))
+    assert sample.text == "one two"
+    # "one", " two", then "\n", "#", "#", which the stop string takes away
+    assert sample.ends == (3, 7, 7, 7, 7)
+    assert len(sample.token_ids) == sample.num_tokens == 5
+    assert [sample.tokens_until(n) for n in (1, 3, 4, 7)] == [1, 1, 2, 5]
+    assert complete(engine_for(server), stop=("\n##",))[0].token_ids == ()
+
+
+def test_samples_of_a_request_are_under_way_together(start_server) -> None:
+    server = start_server(dialect="sglang")
+    server.delay = 0.1
+    complete(engine_for(server), seeds=range(4))
+    assert server.most_at_once == 4
+
+
+def test_concurrency_is_limited(start_server) -> None:
+    server = start_server(dialect="sglang")
+    server.delay = 0.02
+    complete(engine_for(server, max_concurrency=2), seeds=range(6))
+    assert server.most_at_once == 2
 
 
 @pytest.mark.parametrize("dialect", ["vllm", "sglang", "llama"])

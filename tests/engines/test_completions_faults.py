@@ -14,7 +14,12 @@ from engine_calls import complete, engine_for, failure, labels, run
 
 from rtsearch_fast.engine.completions import CompletionsEngine
 from rtsearch_fast.engine.protocol import CompletionRequest
-from rtsearch_fast.errors import AnswerFormatError, InvalidArgumentError, MissingExtraError
+from rtsearch_fast.errors import (
+    AnswerFormatError,
+    EngineError,
+    InvalidArgumentError,
+    MissingExtraError,
+)
 
 KEY = "sk-secret-0123456789"
 
@@ -95,7 +100,7 @@ def test_nobody_listens() -> None:
         ("list", "no JSON object"),
         ("no-choices", "no list of choices"),
         ("no-choice", "0 came"),
-        ("two-choices", "one sample was asked for, 2 came"),
+        ("two-choices", "1 samples were asked for, 2 came"),
         ("text-is-number", "text is no string"),
         ("no-finish", "unknown finish_reason"),
         ("usage-is-text", "no count"),
@@ -110,11 +115,85 @@ def test_answers_of_a_wrong_shape(openai_server, fault, words) -> None:
     assert len(openai_server.bodies) == 1
 
 
+def test_choices_of_a_wrong_shape(start_server, monkeypatch) -> None:
+    server = start_server()
+    answer = server._answer
+
+    def changed(**changes):
+        monkeypatch.setattr(server, "_answer", lambda body: {**answer(body), **changes})
+        return failure(engine_for(server), AnswerFormatError, seeds=(1, 2))
+
+    choice = {"text": "a", "finish_reason": "stop", "logprobs": None}
+    twins = [{**choice, "index": 0}, {**choice, "index": 0}]
+    assert "no indices 0 to 1" in changed(choices=twins)
+    assert "2 samples were asked for, 1 came" in changed(choices=twins[:1])
+    assert "completion_tokens is 7, but the choices have" in changed(usage={"completion_tokens": 7})
+
+
+# --- a server that is lost -----------------------------------------------------------
+
+
+def lose_and_restart(start_server, away: float, seeds=range(4), **settings):
+    """Ask; lose the server while it answers; start it again after `away` seconds."""
+    first = start_server()
+    port = int(first.base_url.split(":")[2].removesuffix("/v1"))
+
+    async def work(engine):
+        await engine.complete(CompletionRequest("P", (1,), 100))
+        first.delay = 0.3
+        asked = [
+            asyncio.ensure_future(engine.complete(CompletionRequest("P", (seed,), 100)))
+            for seed in seeds
+        ]
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(first.close)
+        if away == math.inf:
+            return await asyncio.gather(*asked, return_exceptions=True)
+        await asyncio.sleep(away)
+        second = await asyncio.to_thread(start_server, port=port)
+        answers = await asyncio.gather(*asked)
+        return answers, second
+
+    return run(engine_for(first, **settings), work)
+
+
+def test_a_lost_server_is_waited_for_and_asked_again(start_server, caplog) -> None:
+    answers, second = lose_and_restart(start_server, 0.7)
+    assert [a[0].text for a in answers] == [
+        sample.text for sample in complete(engine_for(second), seeds=range(4))
+    ]
+    words = [record.message for record in caplog.records]
+    # one of the four looks out for the server, and tells
+    assert sum("is lost; waiting for it, up to 300 s" in word for word in words) == 1
+    assert sum("is back after" in word for word in words) == 1
+
+
+def test_a_server_that_stays_away_ends_in_one_line(start_server) -> None:
+    begin = time.perf_counter()
+    errors = lose_and_restart(start_server, math.inf, patience=0.8)
+    assert 0.8 <= time.perf_counter() - begin < 5
+    assert {type(error) for error in errors} == {EngineError}
+    assert all("was lost and is not back after 1 s: start it again" in str(e) for e in errors)
+    assert all("--resume" in str(error) for error in errors)
+
+
+def test_a_server_that_stays_away_is_not_waited_for_without_patience(start_server) -> None:
+    errors = lose_and_restart(start_server, math.inf, patience=0.0, retries=1)
+    assert all("is the server running?" in str(error) for error in errors)
+
+
+def test_a_server_that_is_up_but_keeps_failing_is_given_up_on(openai_server) -> None:
+    engine = engine_for(openai_server, retries=1)
+    complete(engine)
+    openai_server.fail("503", times=None)
+    assert "status 503" in failure(engine)
+
+
 def test_one_failing_sample_ends_the_others(openai_server) -> None:
     openai_server.fail("truncated")
     openai_server.fail("hang", times=3)
     begin = time.perf_counter()
-    failure(engine_for(openai_server), AnswerFormatError, seeds=range(4))
+    failure(engine_for(openai_server), AnswerFormatError, seeds=(1, 3, 5, 7))
     assert time.perf_counter() - begin < 2
 
 

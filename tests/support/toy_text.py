@@ -71,16 +71,18 @@ class ToyEngine:
         samples = []
         for seed in request.seeds:
             tokens = [*tokenize(write(request.prompt, seed if request.temperature else 0)), ""]
-            text, used, reason = "", 0, "length"
+            text, used, reason, ends = "", 0, "length", []
             for token in tokens[: request.max_tokens]:
                 text, used = text + token, used + 1
+                ends.append(len(text))
                 met = [text.index(stop) for stop in request.stop if stop in text]
                 if met:
                     text, reason = text[: min(met)], "stop"
                     break
                 if not token:
                     reason = "eos"
-            samples.append(Sample(text, used, reason))
+            ends = [min(end, len(text)) for end in ends]
+            samples.append(Sample(text, used, reason, ends=tuple(ends)))
         return samples
 
     async def label_logprobs(
