@@ -263,6 +263,7 @@ class Batcher:
     def _advance(self, row: Row, token: int, logprob: float) -> None:
         request = row.job.request
         row.token = token
+        row.token_ids.append(token)
         row.num_tokens += 1
         row.logprob += logprob
         self.stats = replace(self.stats, generated_tokens=self.stats.generated_tokens + 1)
@@ -273,12 +274,22 @@ class Batcher:
             reason = "stop"
         elif row.num_tokens == request.max_tokens:
             reason = "length"
+        row.ends.append(len(row.stream.text))
         if reason is None:
             self._rows.append(row)
             return
         if reason != "stop":
             row.stream.finish()
         samples = row.job.samples
-        samples[row.index] = Sample(row.stream.text, row.num_tokens, reason, row.logprob)
+        text = row.stream.text
+        row.ends[-1] = len(text)
+        samples[row.index] = Sample(
+            text=text,
+            num_tokens=row.num_tokens,
+            finish_reason=reason,
+            logprob=row.logprob,
+            ends=tuple(min(end, len(text)) for end in row.ends),
+            token_ids=tuple(row.token_ids),
+        )
         if len(samples) == row.job.num_rows:
             row.job.settle([samples[i] for i in range(len(samples))])

@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import re
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -20,8 +21,9 @@ from ..aio import together
 from ..errors import AnswerFormatError, EngineError, InvalidArgumentError
 from .checks import Check, check_engine, run_check
 from .http import JsonHttp
-from .protocol import CompletionRequest, LabelLogprobs, Sample
-from .wire import read_next_tokens, read_samples, tells_stop_from_eos
+from .jobs import EngineStats
+from .protocol import CompletionRequest, LabelLogprobs, Sample, seed_runs
+from .wire import read_next_tokens, read_prompt_usage, read_samples, tells_stop_from_eos
 
 __all__ = ["CompletionsEngine"]
 
@@ -110,6 +112,10 @@ class CompletionsEngine:
         self._is_vllm: bool | None = None  # not known yet
         self._wants_ids = token_ids
         self._top_logprobs = top_logprobs
+        #: Work done so far; `cached_tokens` only where the server tells it.
+        self.stats = EngineStats()
+        #: Whether it does, as far as its answers show.
+        self.tells_cache = False
         self._refused: set[str] = set()
         self._label_ids: dict[str, int | None] = {}
 
@@ -151,12 +157,18 @@ class CompletionsEngine:
         async def run(seed: int, count: int) -> list[Sample]:
             more = {"seed": seed} if count == 1 else {"seed": seed, "n": count}
             data = await self._post({**body, **more}, _OPTIONAL_FOR_SAMPLES)
-            return read_samples(data, self._url, count, with_stop=bool(request.stop))
+            samples = read_samples(data, self._url, count, with_stop=bool(request.stop))
+            self._count(data, sum(sample.num_tokens for sample in samples))
+            return samples
 
         # The API has one seed a request. vLLM draws sample i of a request with n > 1 from seed + i,
         # as it would alone; elsewhere each seed is a request of its own. Sent together, they are
         # batched by the server and find their common prompt in its prefix cache.
-        runs = _runs(request.seeds) if vllm else [(seed, 1) for seed in request.seeds]
+        runs = (
+            seed_runs(request.seeds)
+            if vllm and request.temperature
+            else [(seed, 1) for seed in request.seeds]
+        )
         return [sample for part in await together(run(*r) for r in runs) for sample in part]
 
     async def label_logprobs(
@@ -186,7 +198,9 @@ class CompletionsEngine:
             body |= {"logprob_token_ids": ids, "return_tokens_as_token_ids": True}
 
         async def one(prompt: str) -> LabelLogprobs:
-            found = read_next_tokens(await self._post({**body, "prompt": prompt}), self._url)
+            data = await self._post({**body, "prompt": prompt})
+            found = read_next_tokens(data, self._url)
+            self._count(data, 1)
             return tuple(
                 found.get(f"token_id:{token_id}", found.get(label, math.nan))
                 for label, token_id in zip(labels, ids, strict=True)
@@ -195,7 +209,7 @@ class CompletionsEngine:
         return await together(one(prompt) for prompt in prompts)
 
     async def probe(self, labels: tuple[str, ...] = ("Yes", "No")) -> list[Check]:
-        """Check the server: "models", those of `check_engine`, and "end of text"."""
+        """Check the server: "models", those of `check_engine`, "end of text" and "prefix cache"."""
 
         async def models() -> tuple[bool, str]:
             served = await self._models(self._http)
@@ -214,9 +228,28 @@ class CompletionsEngine:
                 "not told apart from a stop string: each finished solution costs one more request"
             )
 
+        async def prefix_cache() -> tuple[bool, str]:
+            # Other servers' caches may have seen a fixed text before, so the first words are new.
+            text = f"{time.time_ns()}: " + "one two three four five six seven eight nine ten " * 40
+            for _ in range(2):
+                before = self.stats
+                await self.complete(CompletionRequest(text, (0,), 1))
+            cached = self.stats.cached_tokens - before.cached_tokens
+            prompt = self.stats.prompt_tokens - before.prompt_tokens
+            if cached:
+                return True, f"{cached} of {prompt} tokens of a prompt that was asked before"
+            if not self.tells_cache:
+                how = "; with vLLM's --enable-prompt-tokens-details it does"
+                return True, f"the server does not tell{how if self._is_vllm else ''}"
+            return False, (
+                f"none of {prompt} tokens of a prompt that was asked before: a tree search then "
+                "computes each prompt anew; start the server with prefix caching"
+            )
+
         checks = [await run_check("models", models), *await check_engine(self, labels)]
         if checks[-1].name != "generation":
             checks.append(await run_check("end of text", end_of_text))
+            checks.append(await run_check("prefix cache", prefix_cache))
         return checks
 
     async def aclose(self) -> None:
@@ -250,6 +283,16 @@ class CompletionsEngine:
             self._refused.add(key)
             _log.warning("%s does not accept %r: it is no longer sent", self._url, key)
         return data
+
+    def _count(self, data: dict[str, Any], generated: int) -> None:
+        prompt, cached = read_prompt_usage(data)
+        self.tells_cache |= cached is not None
+        stats = self.stats
+        self.stats = EngineStats(
+            stats.prompt_tokens + prompt,
+            stats.cached_tokens + (cached or 0),
+            stats.generated_tokens + generated,
+        )
 
     async def _served_model(self) -> str:
         if self._model is None:
@@ -320,20 +363,3 @@ class CompletionsEngine:
                 "are one token each"
             )
         return int(tokens[0])
-
-
-def _runs(seeds: Sequence[int]) -> list[tuple[int, int]]:
-    """Cut seeds into runs of consecutive ones.
-
-    Examples
-    --------
-    >>> _runs([5, 6, 7, 2])
-    [(5, 3), (2, 1)]
-    """
-    runs: list[tuple[int, int]] = []
-    for seed in seeds:
-        if runs and seed == sum(runs[-1]):
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((seed, 1))
-    return runs

@@ -28,7 +28,7 @@ class EngineStats:
         Those of them whose keys and values came from the prefix cache.
     generated_tokens : int
     passes : int
-        Forward passes of the model.
+        Forward passes of the model; 0 where the engine does not tell.
     """
 
     prompt_tokens: int = 0
@@ -75,3 +75,5 @@ class Row:
     token: int = -1  # drawn last
     num_tokens: int = 0
     logprob: float = 0.0
+    ends: list[int] = field(default_factory=list)  # length of the text after each token
+    token_ids: list[int] = field(default_factory=list)

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-__all__ = ["CompletionRequest", "Engine", "FinishReason", "LabelLogprobs", "Sample"]
+__all__ = [
+    "CompletionRequest",
+    "Engine",
+    "FinishReason",
+    "LabelLogprobs",
+    "Sample",
+    "seed_runs",
+]
 
 #: "stop": a stop string was met; "eos": the model ended the text; "length": max_tokens was reached.
 FinishReason = Literal["stop", "eos", "length"]
@@ -135,3 +142,23 @@ class Engine(Protocol):
     async def aclose(self) -> None:
         """Release what the engine holds (connections, threads, memory)."""
         ...
+
+
+def seed_runs(seeds: Sequence[int]) -> list[tuple[int, int]]:
+    """Cut seeds into runs of consecutive ones, as (first, count).
+
+    vLLM draws sample i of a request with ``n > 1`` from ``seed + i``, as it would alone: so a run
+    can be one request.
+
+    Examples
+    --------
+    >>> seed_runs([5, 6, 7, 2])
+    [(5, 3), (2, 1)]
+    """
+    runs: list[tuple[int, int]] = []
+    for seed in seeds:
+        if runs and seed == sum(runs[-1]):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((seed, 1))
+    return runs

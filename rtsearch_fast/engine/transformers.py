@@ -128,8 +128,8 @@ class TransformersEngine:
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
-    def _encode_prompt(self, prompt: str, max_tokens: int) -> list[int]:
-        tokens = self._encode(prompt)
+    def _encode_prompt(self, prompt: str | tuple[int, ...], max_tokens: int) -> list[int]:
+        tokens = self._encode(prompt) if isinstance(prompt, str) else list(prompt)
         if not tokens:
             raise EngineError("the prompt is empty: give the model at least one token to continue")
         if len(tokens) + max_tokens > self._model.context:

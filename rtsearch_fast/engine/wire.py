@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import AnswerFormatError
 from .protocol import FinishReason, Sample
 
-__all__ = ["read_next_tokens", "read_samples", "tells_stop_from_eos"]
+__all__ = ["read_next_tokens", "read_prompt_usage", "read_samples", "tells_stop_from_eos"]
 
 
 def read_samples(data: dict[str, Any], url: str, count: int, *, with_stop: bool) -> list[Sample]:
@@ -83,6 +83,19 @@ def read_next_tokens(data: dict[str, Any], url: str) -> dict[str, float]:
         return {}
     token, logprob, others = tokens[0]
     return {token: logprob, **others}
+
+
+def read_prompt_usage(data: dict[str, Any]) -> tuple[int, int | None]:
+    """Return the tokens of the prompt, and how many came from a cache (None if not told)."""
+    usage = data.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    prompt = usage.get("prompt_tokens")
+    return (
+        prompt if isinstance(prompt, int) else 0,
+        cached if isinstance(cached, int) else None,
+    )
 
 
 def tells_stop_from_eos(data: dict[str, Any]) -> bool:

@@ -11,10 +11,8 @@ __all__ = ["PRESETS", "JudgeTemplate"]
 _INSTRUCTION = "You check solutions of mathematical problems."
 # The question comes last: the judgements of a problem share its text, and those of one branch the
 # steps too, in the engine's prefix cache.
-_CASE = (
-    "Problem:\n{problem}\n\nSolution:\n{solution}\n\n"
-    "Is this solution correct? Answer with one word, Yes or No."
-)
+_QUESTION = "Is this solution correct? Answer with one word, Yes or No."
+_CASE = f"Problem:\n{{problem}}\n\nSolution:\n{{solution}}\n\n{_QUESTION}"
 
 #: Each ends with a line break, so that the labels "Yes" and "No" are tokens without a blank before.
 PRESETS = {
@@ -29,6 +27,18 @@ PRESETS = {
         f"<|start_header_id|>user<|end_header_id|>\n\n{_CASE}<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     ),
+}
+
+#: A mark of a chat format -> how a conversation of that format goes on to the question.
+_FOLLOW_UPS = {
+    "<|im_start|>": (
+        f"<|im_end|>\n<|im_start|>user\n{_QUESTION}<|im_end|>\n<|im_start|>assistant\n"
+    ),
+    "<|start_header_id|>": (
+        f"<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n{_QUESTION}<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    ),
+    "": f"\n\n{_QUESTION}\nAnswer:\n",
 }
 
 
@@ -57,6 +67,21 @@ class JudgeTemplate:
             There is no such preset or file, or it lacks a place.
         """
         return cls(Template.find(str(path_or_preset), PRESETS, ("problem", "solution")))
+
+    @classmethod
+    def following(cls, policy: Template) -> JudgeTemplate:
+        """The question as it follows in the policy's own conversation.
+
+        For a model that judges what it wrote itself: the solution is in the engine's prefix cache
+        already, and only the question is computed.
+
+        Parameters
+        ----------
+        policy : Template
+            The policy's prompt, with the place ``{problem}``; solutions follow it.
+        """
+        question = next(text for mark, text in _FOLLOW_UPS.items() if mark in policy.text)
+        return cls(Template(f"{policy.name}-followup", f"{policy.text}{{solution}}{question}"))
 
     @property
     def name(self) -> str:

@@ -115,6 +115,9 @@ class OpenAIServer:
         #: Text of the "400", "401" and "404" faults; headers of "429" and "503".
         self.message = "The request is wrong."
         self.retry_after = "0"
+        #: Whether prompts that were asked before are told as cached; None tells nothing of it.
+        self.caches: bool | None = True
+        self._seen: set[str] = set()
         self._faults: deque[str] = deque()
         self._always: str | None = None
         self._at_once = 0
@@ -201,6 +204,11 @@ class OpenAIServer:
             "prompt_tokens": len(tokenize(body["prompt"])),
             "completion_tokens": total,
         }
+        if self.dialect == "vllm" and self.caches is not None:
+            hit = self.caches and body["prompt"] in self._seen
+            cached = data["usage"]["prompt_tokens"] - 1 if hit else 0
+            data["usage"]["prompt_tokens_details"] = {"cached_tokens": cached}
+            self._seen.add(body["prompt"])
         return data
 
     def _add_choice(self, data: dict[str, Any], body: dict[str, Any], seed: int) -> int:

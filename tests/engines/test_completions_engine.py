@@ -266,8 +266,10 @@ def test_probe_of_a_good_server(openai_server) -> None:
         "stop",
         "seeds",
         "end of text",
+        "prefix cache",
     ]
     assert all(check.ok for check in checks.values()), checks
+    assert "of a prompt that was asked before" in checks["prefix cache"].detail
     assert "Yes -0.500, No -1.500" in checks["labels"].detail
 
 
@@ -280,6 +282,26 @@ def test_probe_tells_what_a_lesser_server_lacks(start_server) -> None:
         "end of text",
     ]
     assert "no log-probability for No" in checks["labels"].detail
+
+
+def test_probe_tells_of_a_server_without_a_prefix_cache(openai_server) -> None:
+    openai_server.caches = False
+    check = probe(openai_server)["prefix cache"]
+    assert not check.ok and "start the server with prefix caching" in check.detail
+    openai_server.caches = None
+    check = probe(openai_server)["prefix cache"]
+    assert check.ok and "--enable-prompt-tokens-details" in check.detail
+
+
+def test_work_done_is_counted(openai_server) -> None:
+    engine = engine_for(openai_server)
+    complete(engine, "one two", seeds=(1, 2))
+    complete(engine, "one two", seeds=(9,))
+    labels(engine, "one two")
+    generated = sum(s.num_tokens for s in complete(engine, "one two", seeds=(1, 2, 9))) + 1
+    # prompts of two tokens: one n = 2 request, one more, the labels, then two requests again
+    assert engine.stats.prompt_tokens == 10 and engine.stats.cached_tokens == 4
+    assert engine.stats.generated_tokens == 2 * generated - 1
 
 
 def test_probe_of_a_wrong_model_and_a_dead_server(openai_server) -> None:
