@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 import importlib
 import json
@@ -16,6 +17,7 @@ from itertools import count
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 from ..errors import AnswerFormatError, EngineError, InvalidArgumentError, MissingExtraError
 
@@ -44,10 +46,6 @@ _REMEDIES = {
 }
 
 
-class _LostError(EngineError):
-    """The server cannot be reached any more."""
-
-
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a server answered, whatever its status below 500.
@@ -67,6 +65,19 @@ class Reply:
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300
+
+
+class _LostError(EngineError):
+    """The server cannot be reached any more."""
+
+
+class _BusyError(Exception):
+    """The server asks to come back later, or fails in a way that may pass."""
+
+    def __init__(self, reply: Reply, retry_after: bool | float) -> None:
+        super().__init__(reply.status)  # not the body, which may repeat the key: retries are logged
+        self.reply = reply
+        self.retry_after = retry_after
 
 
 class JsonHttp:
@@ -125,6 +136,8 @@ class JsonHttp:
         self.base_url = urlunsplit((parts.scheme, where, path, "", ""))
         #: Servers keep what OpenAI does not have, such as /tokenize, above /v1.
         self.root_url = self.base_url.removesuffix("/v1")
+        # Looked up once: the HTTP client would do it for each request, on a thread.
+        self._proxy = None if proxy_bypass(where) else getproxies().get(parts.scheme)
         self._auth = None
         if parts.username is not None:
             self._auth = (unquote(parts.username), unquote(parts.password or ""))
@@ -139,7 +152,7 @@ class JsonHttp:
         #: Counts the times that the server came back; began: when it was lost, if it is.
         self._returns = 0
         self._lost_at: float | None = None
-        self._client: Any = None
+        self._session: Any = None
         self._turn: asyncio.Semaphore
         self._looking: asyncio.Lock
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -175,16 +188,16 @@ class JsonHttp:
 
     async def _try(self, method: str, url: str, content: bytes | None) -> Reply:
         """Send one request, and again after failures that usually pass quickly."""
-        httpx, stamina = _require("httpx"), _require("stamina")
+        aiohttp, stamina = _require("aiohttp"), _require("stamina")
 
         def should_retry(error: Exception) -> bool | float:
-            if isinstance(error, httpx.HTTPStatusError):
-                return _retry_after(error.response.headers.get("retry-after"))
-            if isinstance(error, httpx.ConnectError) and self._is_patient:
+            if isinstance(error, _BusyError):
+                return error.retry_after
+            if isinstance(error, aiohttp.ClientConnectorError) and self._is_patient:
                 return False  # it is gone: one looks out for it, the others wait
             # A read timeout is not retried: the server would begin the same long work anew.
-            return isinstance(error, httpx.TransportError) and not isinstance(
-                error, httpx.ReadTimeout
+            return isinstance(error, aiohttp.ClientError) and not isinstance(
+                error, aiohttp.SocketTimeoutError
             )
 
         try:
@@ -197,30 +210,38 @@ class JsonHttp:
                 wait_max=_LONGEST_WAIT,
             ):
                 with attempt:
-                    client = await self._open(httpx)
-                    async with self._turn:
-                        response = await client.request(method, url, content=content)
-                    if response.status_code == 429 or (
-                        response.status_code >= 500 and response.status_code != 501
-                    ):
-                        response.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            response = error.response
-            refusal = self.refusal(Reply(url, response.status_code, response.content))
-            kind = _LostError if response.status_code in _GONE else EngineError
-            raise kind(str(refusal)) from None
-        except httpx.ReadTimeout:
+                    reply = await self._once(aiohttp, method, url, content)
+        except _BusyError as error:
+            reply = error.reply
+            kind = _LostError if reply.status in _GONE else EngineError
+            raise kind(str(self.refusal(reply))) from None
+        except aiohttp.SocketTimeoutError:
             raise EngineError(
                 f"{url}: no answer within {self._timeout:g} s: raise the timeout, or lower the "
                 "concurrency"
             ) from None
-        except httpx.HTTPError as error:
+        except aiohttp.ClientError as error:
             raise _LostError(
                 f"{url}: {self._one_line(str(error) or type(error).__name__)} "
                 f"(tries: {self._tries}): is the server running? "
                 f"Check it with `rtsearch doctor --base-url {self.base_url}`"
             ) from None
-        return Reply(url, response.status_code, response.content)
+        return reply
+
+    async def _once(
+        self, aiohttp: ModuleType, method: str, url: str, content: bytes | None
+    ) -> Reply:
+        session = await self._open(aiohttp)
+        async with (
+            self._turn,
+            session.request(
+                method, url, data=content, allow_redirects=False, proxy=self._proxy
+            ) as response,
+        ):
+            reply = Reply(url, response.status, await response.read())
+            if reply.status == 429 or (reply.status >= 500 and reply.status != 501):
+                raise _BusyError(reply, _retry_after(response.headers.get("retry-after")))
+            return reply
 
     async def _wait_until_back(self, returns: int) -> None:
         """Wait for a lost server, unless it came back since the count was `returns`.
@@ -254,13 +275,16 @@ class JsonHttp:
             self._lost_at = None
 
     async def _is_back(self) -> bool:
-        httpx = _require("httpx")
-        client = await self._open(httpx)
+        aiohttp = _require("aiohttp")
+        session = await self._open(aiohttp)
+        timeout = aiohttp.ClientTimeout(total=5.0)
         try:
-            response = await client.request("GET", f"{self.base_url}/models", timeout=5.0)
-        except httpx.HTTPError:
+            async with session.get(
+                f"{self.base_url}/models", timeout=timeout, proxy=self._proxy
+            ) as response:
+                return bool(response.status < 500)
+        except (aiohttp.ClientError, asyncio.TimeoutError):
             return False
-        return response.status_code < 500
 
     async def json(self, method: str, url: str, body: object = None) -> dict[str, Any]:
         """Send a request and return the JSON object of a successful answer."""
@@ -301,37 +325,39 @@ class JsonHttp:
     def fresh(self) -> JsonHttp:
         """Return a client with the same settings and no connections, for another event loop."""
         twin = copy.copy(self)
-        twin._client = None
+        twin._session = None
         return twin
 
     async def aclose(self) -> None:
         """Close the connections; the next request opens new ones."""
-        client, self._client = self._client, None
-        if client is not None and self._loop is asyncio.get_running_loop():
-            await client.aclose()
+        session, self._session = self._session, None
+        if session is not None and self._loop is asyncio.get_running_loop():
+            await session.close()
 
-    async def _open(self, httpx: ModuleType) -> Any:
-        if self._client is None or self._loop is not asyncio.get_running_loop():
+    async def _open(self, aiohttp: ModuleType) -> Any:
+        if self._session is None or self._loop is not asyncio.get_running_loop():
             headers = {"content-type": "application/json"}
-            if self._api_key:
+            if self._auth:
+                credentials = base64.b64encode(":".join(self._auth).encode()).decode()
+                headers["authorization"] = f"Basic {credentials}"
+            elif self._api_key:
                 headers["authorization"] = f"Bearer {self._api_key}"
-            self._client = httpx.AsyncClient(
-                auth=self._auth,
+            self._session = aiohttp.ClientSession(
                 headers=headers,
-                timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 10.0), pool=None),
-                limits=httpx.Limits(
-                    max_connections=self._max_concurrency,
-                    max_keepalive_connections=self._max_concurrency,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=min(self._timeout, 10.0), sock_read=self._timeout
                 ),
+                connector=aiohttp.TCPConnector(limit=self._max_concurrency),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
             # A semaphore belongs to an event loop as the connections do.
             self._turn = asyncio.Semaphore(self._max_concurrency)
             self._looking = asyncio.Lock()
             self._loop = asyncio.get_running_loop()
             # asyncio.run closes the generators of its loop before it closes the loop.
-            self._closer = _close_with_loop(self._client)
+            self._closer = _close_with_loop(self._session)
             await anext(self._closer)
-        return self._client
+        return self._session
 
     def _one_line(self, text: str) -> str:
         """Make foreign text safe to show: one line, no control characters, no key, not long."""
@@ -342,12 +368,12 @@ class JsonHttp:
         return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "..."
 
 
-async def _close_with_loop(client: Any) -> AsyncGenerator[None, None]:
-    """Close a client when its event loop ends, for callers that never say `aclose`."""
+async def _close_with_loop(session: Any) -> AsyncGenerator[None, None]:
+    """Close a session when its event loop ends, for callers that never say `aclose`."""
     try:
         yield
     finally:
-        await client.aclose()
+        await session.close()
 
 
 def _require(module: str) -> ModuleType:

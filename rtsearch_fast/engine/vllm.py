@@ -140,7 +140,8 @@ class VllmEngine:
             (found,) = output.outputs[0].logprobs
             return tuple(found[token].logprob for token in ids)
 
-        return await self._call(together(one(prompt) for prompt in prompts))
+        found: list[LabelLogprobs] = await self._call(together(map(one, prompts)))
+        return found
 
     async def aclose(self) -> None:
         """End vLLM and its processes; calls still awaited fail."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
@@ -52,19 +54,19 @@ def _read_sample(
         raise AnswerFormatError(f"{url}: choices[].text is no string")
     # Half of a surrogate pair cannot be written to any file.
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    tokens = _tokens(choice, url)
+    tokens, logprobs = _generated(choice, url)
     if num_tokens is None:
         if not tokens:
             # A budget counts tokens, so a guess from the text's length would be a wrong result.
             raise AnswerFormatError(f"{url}: the answer has no usage.completion_tokens")
         num_tokens = len(tokens)
-    ends = accumulate(len(token) for token, _, _ in tokens)
+    size = len(text)
     return Sample(
         text=text,
         num_tokens=num_tokens,
         finish_reason=_finish_reason(data, choice, url, bool(text), with_stop),
-        logprob=min(math.fsum(value for _, value, _ in tokens), 0.0) if tokens else math.nan,
-        ends=tuple(min(end, len(text)) for end in ends),
+        logprob=min(math.fsum(logprobs), 0.0) if tokens else math.nan,
+        ends=tuple([end if end < size else size for end in accumulate(map(len, tokens))]),
         token_ids=_token_ids(choice, url),
     )
 
@@ -78,11 +80,12 @@ def read_next_tokens(data: dict[str, Any], url: str) -> dict[str, float]:
         By token text and, where the server tells ids, by ``"token_id:<id>"``. The sampled token is
         included. Empty if the server gives no log-probabilities.
     """
-    tokens = _tokens(_only_choice(data, url), url)
+    choice = _only_choice(data, url)
+    tokens, logprobs = _generated(choice, url)
     if not tokens:
         return {}
-    token, logprob, others = tokens[0]
-    return {token: logprob, **others}
+    with _reading(url):
+        return {tokens[0]: logprobs[0], **_alternatives(choice["logprobs"])}
 
 
 def read_prompt_usage(data: dict[str, Any]) -> tuple[int, int | None]:
@@ -176,34 +179,33 @@ def _llama_stop_type(data: dict[str, Any], choice: dict[str, Any]) -> str | None
     return None
 
 
-def _tokens(choice: dict[str, Any], url: str) -> list[tuple[str, float, dict[str, float]]]:
-    """Return (text, log-probability, alternatives) of each token; empty if not told.
+def _generated(choice: dict[str, Any], url: str) -> tuple[list[str], list[float]]:
+    """Return texts and log-probabilities of the generated tokens; empty if not told.
 
     OpenAI's completions have parallel lists; llama.cpp uses the chat form, a list of objects.
     """
     logprobs = choice.get("logprobs")
     if not logprobs:
-        return []
-    try:
+        return [], []
+    with _reading(url):
         if "content" in logprobs:
-            return [
-                (entry["token"], _logprob(entry["logprob"]), _alternatives(entry))
-                for entry in logprobs["content"] or []
-            ]
-        tokens, values = logprobs["tokens"], logprobs["token_logprobs"]
-        tops = logprobs.get("top_logprobs") or [{}] * len(tokens)
-        return [
-            (token, _logprob(value), {name: _logprob(v) for name, v in (top or {}).items()})
-            for token, value, top in zip(tokens, values, tops, strict=True)
-        ]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise AnswerFormatError(f"{url}: choices[].logprobs cannot be read: {what}") from None
+            entries = logprobs["content"] or []
+            tokens = [entry["token"] for entry in entries]
+            values = [entry["logprob"] for entry in entries]
+        else:
+            tokens, values = logprobs["tokens"], logprobs["token_logprobs"]
+        if len(tokens) != len(values):
+            raise ValueError(f"{len(tokens)} tokens have {len(values)} values")
+        return tokens, [_logprob(value) for value in values]
 
 
-def _alternatives(entry: dict[str, Any]) -> dict[str, float]:
+def _alternatives(logprobs: dict[str, Any]) -> dict[str, float]:
+    """Return what else the first token might have been."""
+    if "content" not in logprobs:
+        tops = logprobs.get("top_logprobs") or [{}]
+        return {name: _logprob(value) for name, value in (tops[0] or {}).items()}
     found = {}
-    for other in entry.get("top_logprobs") or []:
+    for other in logprobs["content"][0].get("top_logprobs") or []:
         value = _logprob(other["logprob"])
         found[other["token"]] = value
         if "id" in other:
@@ -211,10 +213,21 @@ def _alternatives(entry: dict[str, Any]) -> dict[str, float]:
     return found
 
 
+@contextmanager
+def _reading(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise AnswerFormatError(f"{url}: choices[].logprobs cannot be read: {what}") from None
+
+
 def _logprob(value: object) -> float:
+    # Room for rounding above 0; a probability in place of its logarithm would be larger.
+    if type(value) is float and value <= 1e-3:
+        return value
     if value is None:
         return math.nan
-    # Room for rounding above 0; a probability in place of its logarithm would be larger.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value > 1e-3:
         raise ValueError(f"{str(value)[:40]} is no log-probability")
     return float(value)

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..aio import together
 from ..errors import AnswerFormatError
@@ -102,23 +101,23 @@ class Simulator:
         held_back = (len(prefixes) + len(rollouts)) * self.reward.max_tokens
         tokens = (claim.left - held_back) // max(1, unfinished)
 
-        async def roll_out(solution: Solution, path: tuple[int, ...]) -> Candidate:
+        candidates: dict[int, Candidate] = {}
+
+        async def roll_out(number: int) -> None:
+            _, solution, path = rollouts[number]
             if not solution.ended:
                 solution = await self._roll_out(outcome, claim, solution, path, tokens)
                 self._want(outcome, outcome.sequences - 1)
             # judged at once, while others are still generated
-            return await self._judge_solution(outcome, claim, solution)
+            candidates[number] = await self._judge_solution(outcome, claim, solution)
 
-        async def judge_prefix(child: Child) -> float:
+        async def judge_prefix(child: Child) -> None:
             (judgement,) = await self._judge(outcome, claim, [(*outcome.job.steps, child.step)])
-            return judgement.score
+            child.prefix_score = judgement.score
 
-        work: list[Coroutine[Any, Any, Any]] = [roll_out(*rollout[1:]) for rollout in rollouts]
-        results = await together([*work, *map(judge_prefix, prefixes)])
-        for (child, _, _), candidate in zip(rollouts, results, strict=False):
-            child.candidates.append(candidate)
-        for child, score in zip(prefixes, results[len(rollouts) :], strict=True):
-            child.prefix_score = score
+        await together([*map(roll_out, range(len(rollouts))), *map(judge_prefix, prefixes)])
+        for number, (child, _, _) in enumerate(rollouts):
+            child.candidates.append(candidates[number])
         outcome.children = [child for child, _ in grown]
         return outcome
 
