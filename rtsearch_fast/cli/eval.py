@@ -11,17 +11,19 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ..errors import DataError, InvalidArgumentError
+from ..evaluation.data import Item
 from ..evaluation.grade import Grader
 from ..evaluation.table import render_table
 from ..runs.batch import run_batch, summarise
 from ..runs.store import RunStore
 from ..search.methods import METHODS
 from ..search.options import SearchOptions
+from .models import Models
 from .problems import read_problems
 from .progress import ProgressView
-from .settings import BudgetFlags, ModelFlags, Models, check_search
+from .settings import BudgetFlags, ModelFlags, check_search
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "graded_problems", "method_names"]
 
 
 def evaluate(
@@ -34,8 +36,9 @@ def evaluate(
     output: Annotated[Path, Parameter(alias="-o")] = Path("results/eval.jsonl"),
     resume: Annotated[bool, Parameter(negative=())] = False,
     splitter: str = "labelled",
-    concurrency: int = 16,
+    concurrency: int = 256,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
+    recipe: Path | None = None,
     models: ModelFlags | None = None,
     budget: BudgetFlags | None = None,
     options: Annotated[SearchOptions | None, Parameter(name="*")] = None,
@@ -60,22 +63,15 @@ def evaluate(
     splitter
         What a step is: labelled, string:SEP, regex:PATTERN, tokens:N, think.
     concurrency
-        Problems under search at once.
+        Most problems under search at once; --sequences says how many it takes.
     dry_run
         Check everything that can be checked without a model, and stop.
+    recipe
+        YAML file; what its `eval` holds are the defaults of this command's options. The command
+        line and RTSEARCH_... variables precede it.
     """
-    names = [name.strip() for name in methods.split(",") if name.strip()]
-    unknown = [name for name in names if name not in METHODS]
-    if unknown or not names or len(set(names)) < len(names):
-        raise InvalidArgumentError(
-            f"--methods {methods!r}: name each at most once, out of {', '.join(METHODS)}"
-        )
-    items = read_problems(data, limit=limit, start=start)
-    if ungraded := [item.problem.unique_id for item in items if item.gold is None]:
-        raise DataError(
-            f"{data}: problem {ungraded[0]} has no answer to grade against: add a field `answer`, "
-            "or use rtsearch solve -f"
-        )
+    names = method_names(methods)
+    items = graded_problems(data, limit=limit, start=start)
     models = models or ModelFlags()
     limits = (budget or BudgetFlags()).to_budget(models.default_tokens)
     options = options or SearchOptions()
@@ -89,6 +85,7 @@ def evaluate(
 
     async def work(store: RunStore, view: ProgressView) -> dict[str, list[dict[str, Any]]]:
         try:
+            await loaded.check_reward()
             with Grader() as grader:
                 return await run_batch(items, searchers, store, grader, view)
         finally:
@@ -103,6 +100,28 @@ def evaluate(
     if view.resumed:
         print("seconds: only of what this session computed")
     return 0
+
+
+def method_names(methods: str) -> list[str]:
+    """The methods of a comma-separated list."""
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    unknown = [name for name in names if name not in METHODS]
+    if unknown or not names or len(set(names)) < len(names):
+        raise InvalidArgumentError(
+            f"--methods {methods!r}: name each at most once, out of {', '.join(METHODS)}"
+        )
+    return names
+
+
+def graded_problems(data: Path, *, limit: int | None, start: int) -> list[Item]:
+    """The problems of a file, each with its right answer."""
+    items = read_problems(data, limit=limit, start=start)
+    if ungraded := [item.problem.unique_id for item in items if item.gold is None]:
+        raise DataError(
+            f"{data}: problem {ungraded[0]} has no answer to grade against: add a field `answer`, "
+            "or use rtsearch solve -f"
+        )
+    return items
 
 
 def _describe(budget: Any) -> str:

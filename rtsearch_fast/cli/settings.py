@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ..engine.protocol import Engine
-from ..policy.prompt import PromptTemplate
-from ..policy.prompted import PromptedPolicy
-from ..reward.generative import GenerativeReward
-from ..reward.question import PRESETS as JUDGE_PRESETS
-from ..reward.question import JudgeTemplate
+from ..reward.aggregate import Aggregation
 from ..search.methods import make_method
 from ..search.options import Budget, SearchOptions
-from ..search.searcher import Searcher
 from ..steps import make_splitter
 
-__all__ = ["EMBEDDED", "STDIN", "BudgetFlags", "ModelFlags", "Models", "check_search"]
+__all__ = ["EMBEDDED", "STDIN", "BudgetFlags", "ModelFlags", "check_search"]
 
 #: What "-" on the command line stands for.
 STDIN = "/dev/stdin"
 
 #: The model that needs no server and no download site.
 EMBEDDED = "smollm2-135m"
+
+
+RewardKind = Literal["generative", "classifier", "process"]
 
 
 @Parameter(name="*")
@@ -51,9 +48,26 @@ class ModelFlags:
     """Prompt of the policy: plain, chatml, llama3, labelled, or a file with {problem} in it.
     Default: chatml for the embedded model, else plain."""
 
+    reward_kind: RewardKind = "generative"
+    """How the reward model judges: generative (by its next word), classifier (by a class of the
+    whole text) or process (by a class of each step). The last two need a vLLM server of their own
+    that was started with --runner pooling: --reward-base-url."""
+
     reward_template: str | None = None
-    """Question to the reward model: plain, chatml, llama3, or a file with {problem} and {solution}
-    in it. Default: as --template if that is a preset."""
+    """Question to the reward model: followup (in the policy's own conversation, which is in the
+    prefix cache already: for a model that judges itself), plain, chatml, llama3 (process: qwen-prm,
+    plain), or a file with {problem} and {solution} in it. Default: as --template if that is a
+    preset (process: qwen-prm)."""
+
+    reward_aggregation: Aggregation = "last"
+    """How the scores of the steps become that of a solution (process)."""
+
+    reward_step_tag: str = "<extra_0>"
+    """Token that ends each step, as the reward model was trained (process)."""
+
+    reward_golden: Path | None = None
+    """File of scores that the reward model must give before a search begins, as doctor
+    --write-golden records them. Default: for the embedded model those that come with rtsearch."""
 
     labels: tuple[str, str] = ("Yes", "No")
     """The reward model's labels, one token each, the positive first."""
@@ -64,10 +78,40 @@ class ModelFlags:
     retries: int = 4
     """Further tries of a server that cannot be reached, is overloaded or fails."""
 
+    patience: float = 300.0
+    """Seconds to wait for a server that is lost in the middle of a run."""
+
+    vllm: Annotated[bool, Parameter(negative=())] = False
+    """Run --model with vLLM in this process, instead of transformers."""
+
+    sequences: int | None = None
+    """Sequences that the policy's engine generates at once (a server's --max-num-seqs): problems
+    are begun while fewer are wanted. Default: 128; 64 with transformers in this process."""
+
+    record: Path | None = None
+    """Keep every answer of the models in this file, and take those that it holds from there."""
+
+    replay: Path | None = None
+    """Take all answers from this file, without any model."""
+
     @property
     def is_embedded(self) -> bool:
         """Is the policy the embedded model?"""
         return self.base_url is None and self.model in (None, EMBEDDED)
+
+    @property
+    def judge_base_url(self) -> str | None:
+        """The server of a reward model that is not the policy; None runs it in this process."""
+        if self.reward_base_url is None and self.reward_model:
+            return None if Path(self.reward_model).is_dir() else self.base_url
+        return self.reward_base_url
+
+    @property
+    def judge_is_embedded(self) -> bool:
+        """Is the reward model the embedded model, in this process?"""
+        if self.reward_kind != "generative" or self.judge_base_url is not None:
+            return False
+        return self.is_embedded if self.reward_model is None else self.reward_model == EMBEDDED
 
     @property
     def default_tokens(self) -> int:
@@ -112,59 +156,3 @@ def check_search(
     make_splitter(splitter)
     for method in methods:
         make_method(method, options, budget)
-
-
-class Models:
-    """The policy and the reward model that the flags name.
-
-    Parameters
-    ----------
-    flags : ModelFlags
-    """
-
-    def __init__(self, flags: ModelFlags) -> None:
-        template = flags.template or ("chatml" if flags.is_embedded else "plain")
-        judge = flags.reward_template or (template if template in JUDGE_PRESETS else "plain")
-        # read first: a missing file should not cost the loading of a model
-        prompt, question = PromptTemplate.load(template), JudgeTemplate.load(judge)
-        self.engine = _engine(flags.model, flags.base_url, flags)
-        self.reward_engine = self.engine
-        if flags.reward_model or flags.reward_base_url:
-            base_url = flags.reward_base_url
-            if base_url is None and flags.reward_model and not Path(flags.reward_model).is_dir():
-                base_url = flags.base_url
-            self.reward_engine = _engine(flags.reward_model, base_url, flags)
-        self.policy = PromptedPolicy(self.engine, prompt)
-        self.reward = GenerativeReward(self.reward_engine, question, flags.labels)
-
-    def searcher(
-        self, method: str, budget: Budget, options: SearchOptions, splitter: str, concurrency: int
-    ) -> Searcher:
-        return Searcher(
-            self.policy,
-            self.reward,
-            method=method,
-            budget=budget,
-            options=options,
-            splitter=splitter,
-            concurrency=concurrency,
-        )
-
-    async def aclose(self) -> None:
-        await self.policy.aclose()
-        await self.reward.aclose()
-
-
-def _engine(model: str | None, base_url: str | None, flags: ModelFlags) -> Engine:
-    if base_url is not None:
-        from ..engine.completions import CompletionsEngine
-
-        return CompletionsEngine(
-            base_url, model, api_key_env=flags.api_key_env, retries=flags.retries
-        )
-    from ..engine.embedded import embedded_model
-    from ..engine.transformers import TransformersEngine
-
-    if model in (None, EMBEDDED):
-        return TransformersEngine(embedded_model(EMBEDDED))
-    return TransformersEngine(model)

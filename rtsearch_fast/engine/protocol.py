@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 __all__ = [
     "CompletionRequest",
     "Engine",
+    "EngineStats",
     "FinishReason",
     "LabelLogprobs",
     "Sample",
@@ -101,6 +102,27 @@ class Sample:
 
 #: Log-probability of each label as the next token, over the whole vocabulary, in nats.
 LabelLogprobs = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Work done so far, in tokens.
+
+    Attributes
+    ----------
+    prompt_tokens : int
+        Of all prompts begun.
+    cached_tokens : int
+        Those of them whose keys and values came from the prefix cache.
+    generated_tokens : int
+    passes : int
+        Forward passes of the model; 0 where the engine does not tell.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    passes: int = 0
 
 
 class Engine(Protocol):

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, InvalidArgumentError
-from .batching import Batcher
-from .jobs import EngineStats
-from .packed_model import PackedModel
-from .protocol import CompletionRequest, LabelLogprobs, Sample
+from .batching.batcher import Batcher
+from .batching.packed_model import PackedModel
+from .protocol import CompletionRequest, EngineStats, LabelLogprobs, Sample
 
 __all__ = ["EngineStats", "TransformersEngine"]
 
@@ -67,7 +66,8 @@ class TransformersEngine:
         # One row more than the samples in flight, so that prompts always advance too.
         self._model = PackedModel(folder, dtype=dtype, device=device, min_rows=max_batch + 1)
         self._tokenizer = self._model.tokenizer
-        self._max_batch = max_batch
+        #: Most samples in flight.
+        self.max_sequences = self._max_batch = max_batch
         self._batcher = Batcher(
             self.name, self._model, self._decode, max_batch=max_batch, cache_tokens=cache_tokens
         )

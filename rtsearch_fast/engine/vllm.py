@@ -18,9 +18,8 @@ from typing import Any
 
 from ..aio import together
 from ..errors import AnswerFormatError, EngineError, InvalidArgumentError
-from .jobs import EngineStats
-from .protocol import CompletionRequest, FinishReason, LabelLogprobs, Sample, seed_runs
-from .server_settings import find_vllm
+from .protocol import CompletionRequest, EngineStats, FinishReason, LabelLogprobs, Sample, seed_runs
+from .server.settings import find_vllm
 
 __all__ = ["VllmEngine"]
 
@@ -237,6 +236,7 @@ class VllmEngine:
 
         self._submit(shut_down()).result()
         self._end_loop()
+        del self._engine
 
     def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

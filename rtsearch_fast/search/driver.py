@@ -17,10 +17,11 @@ the sequence of operations on a tree is fixed by the seed and the models' answer
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from ..errors import InvalidArgumentError
 from ..policy.protocol import Policy
@@ -86,6 +87,8 @@ class Driver:
         self.options = options
         self.concurrency = concurrency
         self.on_commit = on_commit
+        self._news: asyncio.Event  # some simulation is done; of `run`'s loop
+        self._touched: dict[Task, None] = {}  # the problems that it was of
 
     # --- the loop ----------------------------------------------------------------------
 
@@ -98,51 +101,68 @@ class Driver:
             An engine failed for good. Results yielded before are complete.
         """
         waiting = iter(problems)
-        active: list[Task] = []
+        active: dict[Task, None] = {}
+        idle: dict[Task, None] = {}  # of these, who has nothing under way and starts nothing more
+        self._news = asyncio.Event()
         try:
             while True:
                 while self._has_room(active) and (problem := next(waiting, None)) is not None:
-                    active.append(Task(problem, Ledger(self.budget)))
-                    self.method.start(active[-1])
-                    self._select(active[-1:])
-                for task in [task for task in active if not task.running]:
-                    active.remove(task)
+                    task = Task(problem, Ledger(self.budget))
+                    active[task] = None
+                    self.method.start(task)
+                    self._select([task])
+                    if not task.running:
+                        idle[task] = None
+                if idle:
+                    task = next(iter(idle))
+                    del idle[task], active[task]
                     yield self._vote(task)
-                    break  # its place may be filled before the others are looked at
-                else:
-                    if not active:
-                        return
-                    await self._wait(active)
-                    self._commit_ready(active)
-                    # what is still generated for an answer that stands matters no longer
-                    await self._abandon([t for t in active if t.stop_reason == "confident"])
+                    continue  # its place may be filled before the others are looked at
+                if not active:
+                    return
+                touched = [*await self._wait(active), *self._commit_ready()]
+                # what is still generated for an answer that stands matters no longer
+                await self._abandon([t for t in touched if t.stop_reason == "confident"])
+                idle.update((task, None) for task in touched if task in active and not task.running)
         finally:
             await self._abandon(active)
 
-    def _has_room(self, active: Sequence[Task]) -> bool:
+    def _has_room(self, active: Collection[Task]) -> bool:
         """Whether the engine would be better used with one problem more."""
         return (
             len(active) < self.concurrency and self.sequences.wanted < self.sequences.target
         ) or not active
 
-    async def _wait(self, active: Sequence[Task]) -> None:
-        """Wait until the first simulation in line of some problem is done, or time is up."""
-        timeout = min((task.ledger.seconds_left() for task in active), default=math.inf)
-        await asyncio.wait(
-            [task.running[0].future for task in active],
-            timeout=None if timeout == math.inf else timeout,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if late := [task for task in active if task.ledger.seconds_left() <= 0]:
-            for task in late:
-                task.stop_reason = "seconds"
-            await self._abandon(late)
+    async def _wait(self, active: Collection[Task]) -> list[Task]:
+        """Wait until some simulation is done, or time is up; returns the problems that are late.
 
-    def _commit_ready(self, active: Sequence[Task]) -> None:
-        """Commit what is done, in order. One commit, then the next selection, for each problem."""
+        Only a limit of seconds makes this look at every problem: there may be thousands, and this
+        runs for every answer.
+        """
+        timeout = None
+        if self.budget.seconds is not None:
+            timeout = min(task.ledger.seconds_left() for task in active)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._news.wait(), timeout)
+        self._news.clear()
+        if timeout is None:
+            return []
+        late = [task for task in active if task.ledger.seconds_left() <= 0]
+        for task in late:
+            task.stop_reason = "seconds"
+        await self._abandon(late)
+        return late
+
+    def _commit_ready(self) -> list[Task]:
+        """Commit what is done, in order. One commit, then the next selection, for each problem.
+
+        Returns the problems that were looked at: those of which some simulation was done.
+        """
+        touched = list(self._touched)
+        self._touched.clear()
         while ready := [
             task
-            for task in active
+            for task in touched
             if task.running and task.running[0].future.done() and task.stop_reason != "confident"
         ]:
             outcomes = [task.running[0].future.result() for task in ready]  # raises their errors
@@ -154,9 +174,16 @@ class Driver:
                 if self.on_commit is not None:
                     self.on_commit(task)
             self._select(ready)
+        return touched
 
-    async def _abandon(self, tasks: Sequence[Task]) -> None:
+    def _note(self, task: Task, _: asyncio.Task[Outcome]) -> None:
+        """A simulation of the problem is done."""
+        self._touched[task] = None
+        self._news.set()
+
+    async def _abandon(self, tasks: Iterable[Task]) -> None:
         """Cancel the simulations of problems that have no more use for them."""
+        tasks = list(tasks)
         futures = [running.future for task in tasks for running in task.running]
         for future in futures:
             future.cancel()
@@ -188,6 +215,7 @@ class Driver:
                 job = replace(job, width=width, whole=self._is_whole(task, width))
                 task.jobs_started += 1
                 future = self.simulator.start(Outcome(task, job), claim)
+                future.add_done_callback(partial(self._note, task))
                 task.running.append(Running(job, claim, future))
             tasks = list(grants)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..aio import together
 from ..errors import AnswerFormatError
@@ -29,6 +29,14 @@ from .sequences import Sequences
 from .task import Child, Outcome
 
 __all__ = ["Simulator"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """A next step, and the solution that was rolled out from it already, if one was."""
+
+    first: Solution
+    candidate: Candidate | None = None
 
 
 class Simulator:
@@ -75,68 +83,91 @@ class Simulator:
         """Bring one whole solution."""
         job = outcome.job
         tokens = claim.left - self.reward.max_tokens  # one judgement is held back
-        solution = await self._roll_out(
-            outcome, claim, Solution(job.steps, job.num_tokens), (*job.path, -1), tokens
-        )
-        self._want(outcome, 0)
-        candidate = await self._judge_solution(outcome, claim, solution)
+        start = Solution(job.steps, job.num_tokens)
+        candidate = await self._candidate(outcome, claim, start, (*job.path, -1), tokens)
         outcome.candidates.append(candidate)
         return outcome
 
     async def _expand(self, outcome: Outcome, claim: Claim) -> Outcome:
         """Bring the children of a leaf, with their values."""
-        options = self.options
-        grown = self._correct(outcome, await self._ask(outcome, claim))
-        prefixes = [
-            child for child, _ in grown if options.value != "rollout" and not child.terminal
-        ]
-        # Each rollout: of which child, from where it goes on, its place in the search.
-        rollouts = [
-            (child, solution, (*outcome.job.path, number, -1 - r))
-            for number, (child, solutions) in enumerate(grown)
-            for r, solution in enumerate(solutions)
-        ]
-        unfinished = sum(not solution.ended for _, solution, _ in rollouts)
+        options, job = self.options, outcome.job
+        ask = self._ask_solutions if job.whole else self._ask_steps
+        children = self._merge(outcome, await ask(outcome, claim))
+        # What is left to do for each child: (child, from where, place in the search).
+        work: list[tuple[Child, Solution, tuple[int, ...]]] = []
+        for number, child in enumerate(children):
+            start = Solution((*job.steps, child.step), child.num_tokens, child.finished)
+            missing = options.rollouts if options.value != "prefix" else 0
+            if child.terminal:
+                start, missing = replace(start, stuck=True), 1
+            for r in range(len(child.candidates), missing):
+                work.append((child, start, (*job.path, number, -1 - r)))
+        prefixes = [c for c in children if options.value != "rollout" and not c.terminal]
+        unfinished = sum(not start.ended for _, start, _ in work)
         self._want(outcome, unfinished)
-        held_back = (len(prefixes) + len(rollouts)) * self.reward.max_tokens
+        held_back = (len(prefixes) + len(work)) * self.reward.max_tokens
         tokens = (claim.left - held_back) // max(1, unfinished)
-
         candidates: dict[int, Candidate] = {}
 
         async def roll_out(number: int) -> None:
-            _, solution, path = rollouts[number]
-            if not solution.ended:
-                solution = await self._roll_out(outcome, claim, solution, path, tokens)
-                self._want(outcome, outcome.sequences - 1)
-            # judged at once, while others are still generated
-            candidates[number] = await self._judge_solution(outcome, claim, solution)
+            _, start, path = work[number]
+            candidates[number] = await self._candidate(outcome, claim, start, path, tokens)
 
         async def judge_prefix(child: Child) -> None:
-            (judgement,) = await self._judge(outcome, claim, [(*outcome.job.steps, child.step)])
+            (judgement,) = await self._judge(outcome, claim, [(*job.steps, child.step)])
             child.prefix_score = judgement.score
 
-        await together([*map(roll_out, range(len(rollouts))), *map(judge_prefix, prefixes)])
-        for number, (child, _, _) in enumerate(rollouts):
+        await together([*map(roll_out, range(len(work))), *map(judge_prefix, prefixes)])
+        for number, (child, _, _) in enumerate(work):
             child.candidates.append(candidates[number])
-        outcome.children = [child for child, _ in grown]
+        outcome.children = children
         return outcome
 
     # --- 2 ask -------------------------------------------------------------------------
 
-    async def _ask(self, outcome: Outcome, claim: Claim) -> Sequence[Sample]:
-        """Sample the next steps of a leaf."""
+    async def _ask_steps(self, outcome: Outcome, claim: Claim) -> list[_Branch]:
+        """Sample the next steps of a leaf, in one request."""
         options, job = self.options, outcome.job
-        judgements = 1 if options.value == "prefix" else 1 + options.rollouts
-        spare = claim.left - job.width * judgements * self.reward.max_tokens
-        if options.value == "prefix":
-            share = spare // job.width
-        elif job.whole:
-            share = spare // (job.width * options.rollouts)
-        else:  # rollouts follow: steps get at most half of what there is
-            share = spare // (2 * job.width)
+        share = self._spare(outcome, claim) // job.width
+        if options.value != "prefix":  # rollouts follow: steps get at most half of what there is
+            share //= 2
         seeds = [self._seed(outcome, job.path, i) for i in range(job.width)]
         limit = min(share, options.max_solution_tokens - job.num_tokens)
-        return await self._sample(outcome, claim, job.steps, seeds, limit)
+        samples = await self._sample(outcome, claim, job.steps, seeds, limit)
+        start = Solution(job.steps, job.num_tokens)
+        grown = [self._grow(outcome, start, sample) for sample in samples]
+        return [_Branch(solutions[0]) for solutions in grown if solutions]
+
+    async def _ask_solutions(self, outcome: Outcome, claim: Claim) -> list[_Branch]:
+        """Sample the next steps of a leaf and what follows them, each in a request of its own.
+
+        So a short one does not wait for the longest before it is judged and another takes its
+        place. Sent together, they still find their prompt in the engine's prefix cache.
+        """
+        job = outcome.job
+        share = self._spare(outcome, claim) // (job.width * self.options.rollouts)
+
+        async def ask(number: int) -> _Branch | None:
+            start = Solution(job.steps, job.num_tokens)
+            limit = min(share, self.options.max_solution_tokens - job.num_tokens)
+            seed = self._seed(outcome, job.path, number)
+            (sample,) = await self._sample(outcome, claim, job.steps, [seed], limit)
+            grown = self._grow(outcome, start, sample)
+            if not grown or grown[0].ended:
+                self._want(outcome, outcome.sequences - 1)
+                return _Branch(grown[0]) if grown else None
+            path = (*job.path, number, -1)
+            left = share - sample.num_tokens
+            candidate = await self._candidate(outcome, claim, grown[-1], path, left)
+            return _Branch(grown[0], candidate)
+
+        branches = await together(map(ask, range(job.width)))
+        return [branch for branch in branches if branch is not None]
+
+    def _spare(self, outcome: Outcome, claim: Claim) -> int:
+        """Tokens that the policy may generate, with all judgements held back."""
+        judgements = 1 if self.options.value == "prefix" else 1 + self.options.rollouts
+        return claim.left - outcome.job.width * judgements * self.reward.max_tokens
 
     async def _sample(
         self,
@@ -185,43 +216,43 @@ class Simulator:
 
     # --- 3 correct ---------------------------------------------------------------------
 
-    def _correct(
-        self, outcome: Outcome, samples: Sequence[Sample]
-    ) -> list[tuple[Child, list[Solution]]]:
-        """Turn samples into children: arithmetic put right, duplicates merged.
+    def _grow(self, outcome: Outcome, start: Solution, sample: Sample) -> list[Solution]:
+        """Append a sample to a solution, arithmetic put right; see `Grower.grow`."""
+        solutions, corrections = self.grower.grow(start, sample, whole=outcome.job.whole)
+        outcome.usage.corrections += corrections
+        return solutions
 
-        Returns
-        -------
-        list of (Child, list of Solution)
-            Each child with the solutions to roll out from it. They are ended already where the
-            child is terminal, and perhaps where the samples are whole.
-        """
-        options, job = self.options, outcome.job
-        start = Solution(job.steps, job.num_tokens)
-        children: dict[object, tuple[Child, list[Solution]]] = {}
-        for number, sample in enumerate(samples):
-            solutions, corrections = self.grower.grow(start, sample, whole=job.whole)
-            outcome.usage.corrections += corrections
-            if not solutions:
-                continue
-            first = solutions[0]
+    def _merge(self, outcome: Outcome, branches: Sequence[_Branch]) -> list[Child]:
+        """Turn branches into children, duplicates merged with what was rolled out from them."""
+        children: dict[object, Child] = {}
+        for number, branch in enumerate(branches):
+            first = branch.first
             step = first.steps[-1]
-            key = " ".join(step.casefold().split()) if options.deduplicate else number
-            if key not in children:
+            key = " ".join(step.casefold().split()) if self.options.deduplicate else number
+            child = children.get(key)
+            if child is None:
                 child = Child(step, 0.0, first.num_tokens, first.ended, first.finished)
-                children[key] = (child, [first] if child.terminal else [])
-            child, rollouts = children[key]
-            child.prior += 1 / len(samples)
-            if job.whole and not child.terminal:
-                # cut off in the first step: what follows is rolled out like any other rest
-                rollouts.append(solutions[-1])
-        for child, rollouts in children.values():
-            if not child.terminal and options.value != "prefix":
-                rest = Solution((*job.steps, child.step), child.num_tokens)
-                rollouts += [rest] * (options.rollouts - len(rollouts))
+                children[key] = child
+            child.prior += 1 / outcome.job.width
+            if branch.candidate is not None and not child.terminal:
+                child.candidates.append(branch.candidate)
         return list(children.values())
 
     # --- 5 roll out --------------------------------------------------------------------
+
+    async def _candidate(
+        self,
+        outcome: Outcome,
+        claim: Claim,
+        start: Solution,
+        path: tuple[int, ...],
+        tokens: int,
+    ) -> Candidate:
+        """Continue a solution to its end and have it judged, while others are generated."""
+        if not start.ended:
+            start = await self._roll_out(outcome, claim, start, path, tokens)
+            self._want(outcome, outcome.sequences - 1)
+        return await self._judge_solution(outcome, claim, start)
 
     async def _roll_out(
         self,
@@ -243,8 +274,7 @@ class Simulator:
             seed = self._seed(outcome, (*path, len(solution.steps) - depth))
             (sample,) = await self._sample(outcome, claim, solution.steps, [seed], limit)
             tokens -= sample.num_tokens
-            grown, corrections = self.grower.grow(solution, sample, whole=outcome.job.whole)
-            outcome.usage.corrections += corrections
+            grown = self._grow(outcome, solution, sample)
             if not grown:
                 break
             solution = grown[-1]

@@ -17,10 +17,10 @@ transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
 
 from rtsearch_fast.engine import embedded  # noqa: E402
+from rtsearch_fast.engine.batching.kv_cache import BLOCK_TOKENS, PrefixCache  # noqa: E402
+from rtsearch_fast.engine.batching.sampling import TextStream, choose_tokens, uniform  # noqa: E402
 from rtsearch_fast.engine.embedded import embedded_model  # noqa: E402
-from rtsearch_fast.engine.kv_cache import BLOCK_TOKENS, PrefixCache  # noqa: E402
 from rtsearch_fast.engine.protocol import CompletionRequest, Sample  # noqa: E402
-from rtsearch_fast.engine.sampling import TextStream, choose_tokens, uniform  # noqa: E402
 from rtsearch_fast.engine.transformers import TransformersEngine  # noqa: E402
 from rtsearch_fast.errors import EngineError, InvalidArgumentError, MissingExtraError  # noqa: E402
 

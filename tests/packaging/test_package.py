@@ -25,17 +25,18 @@ PACKAGE = ROOT / "rtsearch_fast"
 # Who may import whom inside the package; a part may always import itself.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "aio": set(),
     "answers": set(),
     "splitters": {"answers", "errors"},
     "steps": {"splitters", "answers", "errors"},
     "forest": {"errors", "_core"},
     "reference": {"forest", "errors"},
-    "engine": {"errors"},
+    "engine": {"aio", "errors"},
     "policy": {"engine", "steps", "kernels", "errors"},
-    "reward": {"engine", "steps", "kernels", "errors"},
-    "search": {"forest", "policy.protocol", "reward.protocol", "steps", "answers", "errors"},
+    "reward": {"engine", "steps", "kernels", "aio", "errors"},
+    "search": {"forest", "policy.protocol", "reward.protocol", "steps", "answers", "aio", "errors"},
     "evaluation": {"search", "steps", "answers", "errors"},
-    "runs": {"evaluation", "search", "errors"},
+    "runs": {"evaluation", "search", "policy.protocol", "reward.protocol", "errors"},
 }
 
 
@@ -60,7 +61,7 @@ print(json.dumps(sorted({{name.partition(".")[0] for name in set(sys.modules) - 
         root for root in roots if root not in sys.stdlib_module_names and _is_distributed(root)
     }
     assert third_party == {"numpy", "rtsearch_fast"}
-    assert not roots & {"torch", "transformers", "httpx", "cyclopts", "rich", "vllm", "triton"}
+    assert not roots & {"torch", "transformers", "aiohttp", "cyclopts", "rich", "vllm", "triton"}
 
 
 def _is_distributed(root: str) -> bool:

@@ -238,3 +238,37 @@ def test_command_when_output_is_a_pipe_writes_nothing_but_text(start_server, toy
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert is_plain(ended.stdout) and "\n  -> " in ended.stdout
+
+
+# --- recordings --------------------------------------------------------------------------
+
+
+def test_eval_when_recorded_can_be_replayed_without_a_server(
+    rtsearch, start_server, toy_flags, problems, tmp_path
+):
+    server, answers = start_server(), tmp_path / "answers.jsonl"
+    arguments = ["eval", problems, "--methods", "best_of_n,majority,mcts_g", *BUDGET]
+    recorded = rtsearch(*arguments, *toy_flags(server), "--record", answers, "-o", tmp_path / "a")
+    assert (recorded.code, recorded.err) == (0, "")
+    asked = len(server.bodies)
+    server.close()
+    replayed = rtsearch(*arguments, "--replay", answers, "-o", tmp_path / "b")
+    assert (replayed.code, replayed.err) == (0, "")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    # majority draws the solutions of best_of_n, which are known by then
+    requests = [json.loads(line) for line in answers.read_text().splitlines() if '"key"' in line]
+    assert len(requests) == len({request["key"] for request in requests})
+    assert asked < 1.2 * len(requests)
+
+
+def test_solve_when_replayed_with_other_settings_says_what_is_missing(
+    rtsearch, start_server, toy_flags, tmp_path
+):
+    answers = tmp_path / "answers.jsonl"
+    assert rtsearch("solve", "1 2", *toy_flags(start_server()), "--record", answers).code == 0
+    outcome = rtsearch("solve", "1 2", "--replay", answers, "--seed", 1)
+    assert "has no answer to the sample" in outcome.error and "other settings" in outcome.error
+    outcome = rtsearch("solve", "1 2", "--replay", answers, "--record", answers)
+    assert "--record and --replay: give one of them" in outcome.error
+    outcome = rtsearch("doctor", "--replay", answers)
+    assert outcome.code == 1 and "--replay has no engine to check" in outcome.out

@@ -545,8 +545,8 @@ def with_field(**changes: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
 @pytest.mark.parametrize(
     ("who", "change", "words"),
     [
-        ("policy", one_short, "toy-policy returned 3 samples, 4 were asked"),
-        ("policy", one_more, "toy-policy returned 5 samples, 4 were asked"),
+        ("policy", one_short, "toy-policy returned 0 samples, 1 were asked"),
+        ("policy", one_more, "toy-policy returned 2 samples, 1 were asked"),
         ("policy", with_field(num_tokens=385), "generated 385 tokens, at most 384"),
         ("policy", with_field(num_tokens=-1), "generated -1 tokens"),
         ("reward", one_short, r"toy-reward returned \d scores for \d solutions"),

@@ -71,10 +71,8 @@ def names_of(steps: Sequence[str]) -> str:
 
 
 def solve(policy: Written, reward: Scored, method: str, budget: Budget, **options) -> SearchResult:
-    searcher = Searcher(
-        policy, reward, method=method, budget=budget, options=SearchOptions(**options)
-    )
-    return searcher.solve("?")
+    options = SearchOptions(request="step", **options)
+    return Searcher(policy, reward, method=method, budget=budget, options=options).solve("?")
 
 
 # --- beam search -------------------------------------------------------------------------

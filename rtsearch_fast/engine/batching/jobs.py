@@ -6,35 +6,14 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EngineError
-from .protocol import CompletionRequest, Sample
+from ...errors import EngineError
+from ..protocol import CompletionRequest, Sample
 from .sampling import TextStream
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["EngineStats", "Job", "Row"]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStats:
-    """Work done so far, in tokens.
-
-    Attributes
-    ----------
-    prompt_tokens : int
-        Of all prompts begun.
-    cached_tokens : int
-        Those of them whose keys and values came from the prefix cache.
-    generated_tokens : int
-    passes : int
-        Forward passes of the model; 0 where the engine does not tell.
-    """
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    generated_tokens: int = 0
-    passes: int = 0
+__all__ = ["Job", "Row"]
 
 
 @dataclass(eq=False, slots=True)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EngineError, MissingExtraError
+from ...errors import EngineError, MissingExtraError
 from .packed_attention import CHUNK, PackedPass, Span, packed_attention
 
 if TYPE_CHECKING:

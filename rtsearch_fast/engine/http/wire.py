@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
-from ..errors import AnswerFormatError
-from .protocol import FinishReason, Sample
+from ...errors import AnswerFormatError
+from ..protocol import FinishReason, Sample
 
 __all__ = ["read_next_tokens", "read_prompt_usage", "read_samples", "tells_stop_from_eos"]
 

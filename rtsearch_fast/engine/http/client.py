@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
-from ..errors import AnswerFormatError, EngineError, InvalidArgumentError, MissingExtraError
+from ...errors import AnswerFormatError, EngineError, InvalidArgumentError, MissingExtraError
 
 __all__ = ["JsonHttp", "Reply"]
 

@@ -11,11 +11,11 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EngineError
-from .jobs import EngineStats, Job, Row
+from ...errors import EngineError
+from ..protocol import CompletionRequest, EngineStats, FinishReason, Sample
+from .jobs import Job, Row
 from .kv_cache import BLOCK_TOKENS, PrefixCache
 from .packed_model import PackedModel, Span
-from .protocol import CompletionRequest, FinishReason, Sample
 from .sampling import TextStream, choose_tokens, uniform
 
 if TYPE_CHECKING:
