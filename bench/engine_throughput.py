@@ -33,10 +33,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
+
+from engine_model import BUILT_IN
 
 from rtsearch_fast import Budget, Judgement, Problem, Sample, SampleRequest, Searcher, SearchOptions
 from rtsearch_fast.engine.completions import CompletionsEngine
@@ -365,7 +367,7 @@ def report(found: dict[str, list[Figures]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--base-url", help="a running vLLM server; default: start one")
-    parser.add_argument("--simulate", help="a file of engine_model.py calibrate, instead of vLLM")
+    parser.add_argument("--simulate", help="gpu, or a file of engine_model.py calibrate")
     parser.add_argument("--template", default="chatml", help="prompt of the policy")
     parser.add_argument("--sequences", type=int, default=64)
     parser.add_argument("--solution-tokens", type=int, default=96, help="most of a solution")
@@ -378,7 +380,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.simulate:
         args.uneven = True
-        model = replace(EngineModel.load(args.simulate), max_num_seqs=args.sequences)
+        model = BUILT_IN.get(args.simulate) or EngineModel.load(args.simulate)
         found = run_virtually(compare(args, Simulated(model)))
     elif args.base_url:
         found = asyncio.run(compare(args, Server(args.base_url)))

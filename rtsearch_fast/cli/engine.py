@@ -13,8 +13,10 @@ from rich.markup import escape
 
 from ..engine.server import process as server
 from ..engine.server import state as server_state
-from ..engine.server.process import ServerStartError, ServerStatus, VllmServer
+from ..engine.server.addresses import is_loopback
+from ..engine.server.process import ServerStartError, VllmServer
 from ..engine.server.settings import ServerOptions
+from ..engine.server.status import ServerStatus, server_status
 from ..errors import EngineError, InvalidArgumentError
 from ..search.tree_view import printable
 from .settings import EMBEDDED
@@ -113,7 +115,7 @@ def start(
         )
     options = ServerOptions(**asdict(flags or EngineFlags()), extra=extra)
     started = VllmServer(model, port=port, host=host, options=options, timeout=timeout)
-    if not server.is_loopback(host):
+    if not is_loopback(host):
         print(
             f"rtsearch: warning: whoever reaches {printable(host)}:{started.port} can use this "
             "server; set VLLM_API_KEY to ask for a key, or leave --host away",
@@ -177,7 +179,7 @@ def status() -> int:
     ready = True
     for port in ports:
         try:
-            found = server.server_status(port)
+            found = server_status(port)
         except EngineError as error:
             print(printable(str(error)))
             ready = False

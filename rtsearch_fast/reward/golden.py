@@ -84,7 +84,7 @@ class Golden:
     @classmethod
     def shipped(cls) -> Golden:
         """The scores of the embedded model as its own judge, computed in float32."""
-        name = "reward/golden/smollm2-135m.json"
+        name = "reward/golden_scores/smollm2-135m.json"
         text = resources.files("rtsearch_fast").joinpath(name).read_text(encoding="utf-8")
         return _parse(text, Path(name).name)
 

@@ -19,8 +19,9 @@ from real_vllm import model_folder
 from rtsearch_fast import Budget, Searcher, SearchOptions
 from rtsearch_fast.engine.completions import CompletionsEngine
 from rtsearch_fast.engine.protocol import CompletionRequest, Sample
-from rtsearch_fast.engine.server.process import VllmServer, parse_metrics
+from rtsearch_fast.engine.server.process import VllmServer
 from rtsearch_fast.engine.server.settings import ServerOptions
+from rtsearch_fast.engine.server.status import parse_metrics
 from rtsearch_fast.engine.transformers import TransformersEngine
 from rtsearch_fast.errors import EngineError
 from rtsearch_fast.policy.prompt import PromptTemplate

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from real_vllm import model_folder
 
-from rtsearch_fast.engine.server import process as server
 from rtsearch_fast.engine.server.process import VllmServer
 from rtsearch_fast.engine.server.settings import ServerOptions
+from rtsearch_fast.engine.server.status import server_status
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_vllm_when_started_passes_doctor_reuses_prefixes_and_leaves_no_process(
     from rtsearch_fast.engine.completions import CompletionsEngine
 
     pid = ready_server.state.pid
-    status = server.server_status(ready_server.port)
+    status = server_status(ready_server.port)
     assert status is not None and status.is_alive and status.is_ready
     assert status.state.model == "smollm2-135m"
     # server, engine, worker
@@ -69,12 +69,12 @@ def test_vllm_when_started_passes_doctor_reuses_prefixes_and_leaves_no_process(
             await engine.aclose()
 
     asyncio.run(twice())
-    status = server.server_status(ready_server.port)
+    status = server_status(ready_server.port)
     assert status is not None and status.metrics is not None
     assert status.metrics.hit_rate is not None and status.metrics.hit_rate > 0
     assert (status.metrics.running, status.metrics.waiting) == (0, 0)
 
     ready_server.stop()
     assert _processes(pid) == []
-    assert server.server_status(ready_server.port) is None
+    assert server_status(ready_server.port) is None
     assert not Path(f"/proc/{pid}").exists()

@@ -255,6 +255,9 @@ class JsonHttp:
             if self._returns > returns:
                 return
             if self._lost_at is None:
+                if await self._is_back():  # only a connection was lost
+                    self._returns += 1
+                    return
                 self._lost_at = time.monotonic()
                 _log.warning(
                     "%s is lost; waiting for it, up to %g s", self.base_url, self._patience

@@ -7,17 +7,12 @@ to know of it stands in a state file (see `server_state`).
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 
@@ -25,23 +20,19 @@ from ...errors import EngineError, InvalidArgumentError
 from . import log as server_log
 from . import settings as server_settings
 from . import state as server_state
+from .addresses import cannot_listen, free_port, root_url
 from .settings import ServerOptions
 from .state import ServerState
+from .status import is_ready
 
 __all__ = [
-    "MetricsSnapshot",
     "ServerStartError",
-    "ServerStatus",
     "VllmServer",
-    "is_loopback",
-    "parse_metrics",
-    "server_status",
     "stop_server",
 ]
 
 #: Seconds between two looks at a server that starts or ends.
 _POLL = 0.1
-_HEALTH_TIMEOUT = 2.0
 #: What a server may take to end by itself before it is killed.
 _GRACE = 20.0
 
@@ -100,7 +91,7 @@ class VllmServer:
             raise InvalidArgumentError(f"timeout={timeout} must be positive")
         self.model = model
         self.host = host
-        self.port = port or _free_port(host)
+        self.port = port or free_port(host)
         self.options = options or ServerOptions()
         self.timeout = timeout
         #: Of the installed vLLM, once started.
@@ -110,7 +101,7 @@ class VllmServer:
 
     @property
     def root_url(self) -> str:
-        return _root_url(self.host, self.port)
+        return root_url(self.host, self.port)
 
     @property
     def base_url(self) -> str:
@@ -207,10 +198,10 @@ class VllmServer:
                 f"port {self.port} serves {state.model!r} already (pid {state.pid}): use "
                 f"{state.url}, or end it with `rtsearch engine stop --port {self.port}`"
             )
-        if why := _cannot_listen(self.host, self.port):
+        if why := cannot_listen(self.host, self.port):
             raise EngineError(
                 f"cannot listen at {self.host}, port {self.port}: {why}: give another --port, "
-                f"e.g. {_free_port(self.host, self.port + 1)}, or end the program that has it"
+                f"e.g. {free_port(self.host, self.port + 1)}, or end the program that has it"
             )
 
     def _spawn(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -258,7 +249,7 @@ class VllmServer:
                 raise self._failure(
                     f"{self.version} ended while {phase} ({_ending(code)})", log, code
                 )
-            if _is_ready(self.root_url):
+            if is_ready(self.root_url):
                 return
             if seconds > self.timeout:
                 raise ServerStartError(
@@ -288,69 +279,6 @@ class VllmServer:
 
 
 # --- any server that was started here -----------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsSnapshot:
-    """What a server says of itself at /metrics.
-
-    Attributes
-    ----------
-    running, waiting : int
-        Requests.
-    hit_rate : float or None
-        Share of the prompts' tokens that came from the prefix cache since the start; None before
-        the first.
-    """
-
-    running: int
-    waiting: int
-    hit_rate: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatus:
-    """A server that was started here.
-
-    Attributes
-    ----------
-    state : ServerState
-    is_alive : bool
-        Does its process run?
-    is_ready : bool
-        Does it answer?
-    uptime : float
-        Seconds since its start.
-    metrics : MetricsSnapshot or None
-        None while it does not answer.
-    """
-
-    state: ServerState
-    is_alive: bool
-    is_ready: bool
-    uptime: float
-    metrics: MetricsSnapshot | None
-
-
-def server_status(port: int) -> ServerStatus | None:
-    """Look after the server of a port; None if none was started here.
-
-    Raises
-    ------
-    EngineError
-        Its state file is damaged.
-    """
-    state = server_state.load_state(port)
-    if state is None:
-        return None
-    alive = state.is_alive
-    root = state.url.removesuffix("/v1")
-    ready = alive and _is_ready(root)
-    metrics = None
-    if ready:
-        with contextlib.suppress(OSError, HTTPException):
-            metrics = parse_metrics(_get(f"{root}/metrics").decode("utf-8", "replace"))
-    return ServerStatus(state, alive, ready, max(time.time() - state.started_at, 0.0), metrics)
 
 
 def stop_server(port: int, *, grace: float = _GRACE) -> tuple[ServerState, bool] | None:
@@ -411,89 +339,6 @@ def _end_group(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(state.pid, signal.SIGKILL)
         time.sleep(_POLL / 2)
-    return True
-
-
-def parse_metrics(text: str) -> MetricsSnapshot:
-    """Read the few figures of /metrics that tell how a search is doing.
-
-    Examples
-    --------
-    >>> parse_metrics('vllm:num_requests_running{engine="0"} 3.0')
-    MetricsSnapshot(running=3, waiting=0, hit_rate=None)
-    """
-    sums: dict[str, float] = {}
-    for line in text.splitlines():
-        if line.startswith("vllm:"):
-            name, value = line.split("{")[0].split(" ")[0], line.rpartition(" ")[2]
-            with contextlib.suppress(ValueError):
-                sums[name] = sums.get(name, 0.0) + float(value)
-    queries = sums.get("vllm:prefix_cache_queries_total", 0.0)
-    hits = sums.get("vllm:prefix_cache_hits_total", 0.0)
-    return MetricsSnapshot(
-        int(sums.get("vllm:num_requests_running", 0.0)),
-        int(sums.get("vllm:num_requests_waiting", 0.0)),
-        hits / queries if queries > 0 else None,
-    )
-
-
-# --- addresses ------------------------------------------------------------------
-
-
-def is_loopback(host: str) -> bool:
-    """Is this address reached from this machine alone?"""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _root_url(host: str, port: int) -> str:
-    # "any address" is no address to go to
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _cannot_listen(host: str, port: int) -> str | None:
-    """Try a port as vLLM will; returns why it cannot be had."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
-
-
-def _free_port(host: str, first: int = 0) -> int:
-    for port in range(first, min(first + 50, 65536)) if first else ():
-        if _cannot_listen(host, port) is None:
-            return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-# Straight to the server: a proxy of the environment knows nothing of this machine's loopback.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def _get(url: str) -> bytes:
-    with _OPENER.open(url, timeout=_HEALTH_TIMEOUT) as reply:
-        body: bytes = reply.read()
-        return body
-
-
-def _is_ready(root_url: str) -> bool:
-    try:
-        _get(f"{root_url}/health")
-    except (OSError, HTTPException):
-        return False
     return True
 
 

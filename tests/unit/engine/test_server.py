@@ -21,8 +21,10 @@ from rtsearch_fast.engine.server import log as server_log
 from rtsearch_fast.engine.server import process as server
 from rtsearch_fast.engine.server import settings as server_settings
 from rtsearch_fast.engine.server import state as server_state
+from rtsearch_fast.engine.server.addresses import is_loopback
 from rtsearch_fast.engine.server.process import ServerStartError, VllmServer
 from rtsearch_fast.engine.server.settings import Machine, ModelSource, ServerOptions
+from rtsearch_fast.engine.server.status import MetricsSnapshot, parse_metrics, server_status
 from rtsearch_fast.errors import EngineError, InvalidArgumentError, MissingExtraError
 
 HUB = ModelSource("org/name", "org/name", is_local=False)
@@ -397,7 +399,7 @@ def test_stop_when_the_pid_belongs_to_another_process_leaves_it_alone(cache: Pat
         state = replace(state_of(other.pid), identity="12345")
         server_state.servers_folder()
         server_state.save_state(state)
-        status = server.server_status(8100)
+        status = server_status(8100)
         assert status is not None and not status.is_alive and not status.is_ready
         assert server.stop_server(8100) == (state, False)
         assert other.poll() is None
@@ -419,8 +421,8 @@ def test_metrics_when_several_engines_answer_are_summed() -> None:
         'vllm:num_requests_waiting{engine="0",model_name="a } b"} 2.0\n# vllm:x\nvllm:y\n'
         'vllm:prefix_cache_queries_total{engine="0"} 400.0\nvllm:prefix_cache_hits_total 1e2\n'
     )
-    assert server.parse_metrics(text) == server.MetricsSnapshot(7, 2, 0.25)
-    assert server.parse_metrics("") == server.MetricsSnapshot(0, 0, None)
+    assert parse_metrics(text) == MetricsSnapshot(7, 2, 0.25)
+    assert parse_metrics("") == MetricsSnapshot(0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -436,7 +438,7 @@ def test_metrics_when_several_engines_answer_are_summed() -> None:
     ],
 )
 def test_address_when_given_tells_who_gets_in(host: str, loopback: bool, url: str) -> None:
-    assert server.is_loopback(host) is loopback
+    assert is_loopback(host) is loopback
     assert VllmServer("m", host=host, port=8100).base_url == url
 
 
@@ -456,14 +458,14 @@ def test_server_when_started_answers_and_stops_without_a_trace(vllm: None, model
     log = started.log.read_text()
     assert "'--host', '127.0.0.1'" in log and f"'--model', '{model}'" in log
 
-    status = server.server_status(started.port)
+    status = server_status(started.port)
     assert status is not None and status.is_alive and status.is_ready
-    assert status.metrics == server.MetricsSnapshot(3, 2, 0.75)
+    assert status.metrics == MetricsSnapshot(3, 2, 0.75)
     assert 0 <= status.uptime < 60
 
     started.stop()
     assert group_of(pid) == []
-    assert server.server_status(started.port) is None
+    assert server_status(started.port) is None
     started.stop()  # nothing happens
     with VllmServer(model, port=started.port) as again:  # the port is free again
         assert again.state.pid != pid
@@ -504,7 +506,7 @@ def test_stop_when_only_orphans_are_left_ends_them(vllm: None, model: str) -> No
     started.detach()
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    status = server.server_status(started.port)
+    status = server_status(started.port)
     assert status is not None and not status.is_alive and not status.is_ready
     assert len(group_of(pid)) == 1
     assert server.stop_server(started.port)[1] is True
@@ -575,7 +577,7 @@ def test_start_when_the_port_serves_already_names_its_url(vllm: None, model: str
     with VllmServer(model, port=0) as first:
         with pytest.raises(EngineError, match=r"serves 'some-model' already .*engine stop --port"):
             VllmServer(model, port=first.port).start()
-        assert server.server_status(first.port).is_ready
+        assert server_status(first.port).is_ready
 
 
 def test_start_when_done_twice_at_once_starts_one(vllm: None, model: str) -> None:
@@ -616,7 +618,7 @@ def test_current_folder_when_it_holds_a_vllm_does_not_shadow_the_installed_one(
     (tmp_path / "here" / "vllm" / "__init__.py").write_text("raise SystemExit('shadowed')")
     monkeypatch.chdir(tmp_path / "here")
     with VllmServer(model, port=0) as started:
-        assert server.server_status(started.port).is_ready
+        assert server_status(started.port).is_ready
 
 
 @pytest.mark.parametrize(

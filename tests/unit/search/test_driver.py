@@ -743,9 +743,59 @@ def test_candidates_when_found_are_in_the_record():
     assert result.seconds > 0
 
 
-def test_driver_when_concurrency_is_no_count_refuses_it():
-    with pytest.raises(InvalidArgumentError, match="concurrency=0: must be at least 1"):
-        Searcher(ToyPolicy(), ToyReward(), concurrency=0)
+@pytest.mark.parametrize("name", ["concurrency", "sequences"])
+def test_driver_when_a_count_is_none_refuses_it(name):
+    with pytest.raises(InvalidArgumentError, match=f"{name}=0: must be at least 1"):
+        Searcher(ToyPolicy(), ToyReward(), **{name: 0})
+
+
+class Counting(ToyPolicy):
+    """Counts the sequences in flight, and the problems that they are of."""
+
+    most = most_problems = 0
+
+    def __init__(self) -> None:
+        super().__init__(delay_seed=5)
+        self.now: Counter[str] = Counter()
+
+    async def sample(self, request):
+        self.now[request.problem] += len(request.seeds)
+        self.most = max(self.most, self.now.total())
+        self.most_problems = max(self.most_problems, len(+self.now))
+        try:
+            return await super().sample(request)
+        finally:
+            self.now[request.problem] -= len(request.seeds)
+
+
+@pytest.mark.parametrize("request_kind", ["step", "solution"])
+@pytest.mark.parametrize("method", ["mcts_g", "best_of_n"])
+def test_sequences_when_problems_are_many_are_kept_at_their_target(method, request_kind):
+    policy = Counting()
+    problems = [toy_problem(random.Random(i), 4) for i in range(40)]
+    searcher = Searcher(
+        policy,
+        ToyReward(),
+        method=method,
+        budget=Budget(simulations=6),
+        options=SearchOptions(request=request_kind),
+        sequences=20,
+    )
+    run_quietly(lambda: searcher.solve_async(problems), collect=False)
+    # a quarter more than the target waits in the engine's queue
+    assert 20 <= policy.most <= 25
+    # 20 sequences are five problems with four children each, or ten with two solutions in flight
+    assert 3 <= policy.most_problems <= 20
+
+
+def test_simulations_when_the_answer_is_settled_are_aborted():
+    policy = Watched(ToyPolicy(slip=0), 3)
+    options = {"confidence": 0.9, "in_flight": 8, "width": 2, "deduplicate": False}
+    (result,) = solve(policy, ToyReward(), PROBLEMS[:1], budget=Budget(tokens=5000), **options)
+    assert result.stop_reason == "confident"
+    assert policy.cancelled > 0 and policy.active == 0
+    # what was thrown away is not counted
+    assert result.usage.policy_tokens < policy.tokens[PROBLEMS[0]]
 
 
 def test_driver_when_problems_are_many_holds_no_more_than_its_concurrency():
