@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rtsearch_fast import Budget, Judgement, Searcher, SearchOptions
+from rtsearch_fast.engine.http.client import JsonHttp
 from rtsearch_fast.engine.protocol import CompletionRequest
 from rtsearch_fast.engine.simulator.engine import (
     EngineModel,
@@ -329,14 +330,7 @@ def _simulations(rows: dict[str, Row]) -> str:
 
 
 def calibrate(arguments: argparse.Namespace) -> None:
-    import httpx  # not needed to compare
-
-    try:
-        points, limits = asyncio.run(_measure_server(arguments))
-    except httpx.HTTPError as error:
-        raise EngineError(
-            f"{arguments.base_url}: {error or type(error).__name__}; start a server there"
-        ) from error
+    points, limits = asyncio.run(_measure_server(arguments))
     model = fit_engine_model(
         points, EngineModel(name=arguments.model or "measured", **limits), context=arguments.context
     )
@@ -359,33 +353,31 @@ def calibrate(arguments: argparse.Namespace) -> None:
 async def _measure_server(
     arguments: argparse.Namespace,
 ) -> tuple[list[Measurement], dict[str, int]]:
-    import httpx
-
     rng = random.Random(arguments.seed)
-    base_url = arguments.base_url.rstrip("/")
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(timeout=arguments.timeout, limits=limits) as client:
+    client = JsonHttp(
+        arguments.base_url,
+        api_key_env="OPENAI_API_KEY",
+        timeout=arguments.timeout,
+        retries=0,
+        retry_wait=1.0,
+        max_concurrency=1024,
+        patience=0.0,
+    )
+    try:
         model = arguments.model
         if model is None:
-            model = (await _get(client, f"{base_url}/models")).json()["data"][0]["id"]
+            model = (await client.json("GET", f"{client.base_url}/models"))["data"][0]["id"]
 
         async def post(prompt: str, new_tokens: int) -> dict[str, int]:
-            reply = await client.post(
-                f"{base_url}/completions",
-                json={
-                    "model": model,
-                    "prompt": prompt,
-                    "max_tokens": new_tokens,
-                    "temperature": 1.0,
-                    "ignore_eos": True,
-                },
-            )
-            if reply.status_code != 200:
-                raise EngineError(
-                    f"{base_url}/completions: status {reply.status_code}, {reply.text[:200]!r}; "
-                    "give the URL of a vLLM server, with /v1"
-                )
-            usage: dict[str, int] = reply.json()["usage"]
+            body = {
+                "model": model,
+                "prompt": prompt,
+                "max_tokens": new_tokens,
+                "temperature": 1.0,
+                "ignore_eos": True,
+            }
+            answer = await client.json("POST", f"{client.base_url}/completions", body)
+            usage: dict[str, int] = answer["usage"]
             return usage
 
         def prompt(words: int) -> str:
@@ -404,7 +396,7 @@ async def _measure_server(
             short = min(usage["completion_tokens"] for usage in usages)
             if short < new_tokens:
                 raise EngineError(
-                    f"{base_url}: {short} tokens came, {new_tokens} were asked; the server must "
+                    f"{client.base_url}: {short} tokens came, {new_tokens} were asked; the server must "
                     "understand ignore_eos (vLLM does)"
                 )
             tokens = statistics.fmean(usage["prompt_tokens"] for usage in usages)
@@ -412,7 +404,7 @@ async def _measure_server(
             print(point, flush=True)
             return point
 
-        told = await _limits(client, base_url, arguments)
+        told = await _limits(client, arguments)
         # the first requests open connections, and compile or load something
         await asyncio.gather(*(post(prompt(4), 2) for _ in range(max(arguments.batches))))
         new = arguments.new_tokens
@@ -425,31 +417,26 @@ async def _measure_server(
         points += [await time_batch(1, words, 1) for words in arguments.prompt_words]
         points.append(await time_batch(4, max(arguments.prompt_words), max(2, new // 4)))
         return points, told
+    finally:
+        await client.aclose()
 
 
-async def _limits(client: Any, base_url: str, arguments: argparse.Namespace) -> dict[str, int]:
+async def _limits(client: JsonHttp, arguments: argparse.Namespace) -> dict[str, int]:
     """What the engine can hold: as told on the command line, or by vLLM's metrics."""
     limits = {
         "max_num_seqs": arguments.max_num_seqs,
         "max_num_batched_tokens": arguments.max_num_batched_tokens,
     }
-    reply = await client.get(f"{base_url.removesuffix('/v1')}/metrics")
-    told = dict(re.findall(r'(block_size|num_gpu_blocks)="(\d+)"', reply.text))
+    reply = await client.send("GET", f"{client.root_url}/metrics")
+    told = dict(re.findall(r'(block_size|num_gpu_blocks)="(\d+)"', reply.body.decode()))
     for name, label in (("block_tokens", "block_size"), ("cache_blocks", "num_gpu_blocks")):
         value = getattr(arguments, name) or int(told.get(label, 0))
         if not value:
             raise DataError(
-                f"{base_url} does not tell {label} in /metrics: give --{name.replace('_', '-')}"
+                f"{client.base_url} does not tell {label} in /metrics: give --{name.replace('_', '-')}"
             )
         limits[name] = value
     return limits
-
-
-async def _get(client: Any, url: str) -> Any:
-    reply = await client.get(url)
-    if reply.status_code != 200:
-        raise EngineError(f"{url}: status {reply.status_code}; give the URL of a server, with /v1")
-    return reply
 
 
 # --- command line --------------------------------------------------------------------------

@@ -153,8 +153,9 @@ class Simulator:
             seed = self._seed(outcome, job.path, number)
             (sample,) = await self._sample(outcome, claim, job.steps, [seed], limit)
             grown = self._grow(outcome, start, sample)
-            if not grown or grown[0].ended:
+            if not grown or grown[-1].ended:
                 self._want(outcome, outcome.sequences - 1)
+            if not grown or grown[0].ended:
                 return _Branch(grown[0]) if grown else None
             path = (*job.path, number, -1)
             left = share - sample.num_tokens
