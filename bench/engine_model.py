@@ -396,8 +396,8 @@ async def _measure_server(
             short = min(usage["completion_tokens"] for usage in usages)
             if short < new_tokens:
                 raise EngineError(
-                    f"{client.base_url}: {short} tokens came, {new_tokens} were asked; the server must "
-                    "understand ignore_eos (vLLM does)"
+                    f"{client.base_url}: {short} tokens came, {new_tokens} were asked; the server "
+                    "must understand ignore_eos (vLLM does)"
                 )
             tokens = statistics.fmean(usage["prompt_tokens"] for usage in usages)
             point = Measurement(batch, round(tokens), new_tokens, statistics.median(seconds))
@@ -433,7 +433,8 @@ async def _limits(client: JsonHttp, arguments: argparse.Namespace) -> dict[str, 
         value = getattr(arguments, name) or int(told.get(label, 0))
         if not value:
             raise DataError(
-                f"{client.base_url} does not tell {label} in /metrics: give --{name.replace('_', '-')}"
+                f"{client.base_url} does not tell {label} in /metrics: give "
+                f"--{name.replace('_', '-')}"
             )
         limits[name] = value
     return limits

