@@ -15,7 +15,7 @@ OPERATIONS ?= 1000000
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -o -name '*.py' \
-	-o -name '*.pyi' -o -name '*.jsonl' 2>/dev/null) CMakeLists.txt pyproject.toml
+	-o -name '*.pyi' -o -name '*.json*' 2>/dev/null) CMakeLists.txt pyproject.toml
 
 .PHONY: demo vllm test bench lint dev sanitize clean
 
