@@ -48,6 +48,10 @@ class Models:
     golden: Golden | None = None
 
     def __init__(self, flags: ModelFlags) -> None:
+        if flags.vllm and flags.base_url is not None:
+            raise InvalidArgumentError(
+                "--vllm runs the model in this process, --base-url names a server: leave one out"
+            )
         self._sequences = flags.sequences
         self._recording: Recording | None = None
         if flags.replay is not None:
@@ -106,7 +110,9 @@ class Models:
         self, method: str, budget: Budget, options: SearchOptions, splitter: str, concurrency: int
     ) -> Searcher:
         # an engine in this process knows how many it runs
-        sequences = self._sequences or int(getattr(self.engine, "max_sequences", SEQUENCES))
+        sequences = self._sequences
+        if sequences is None:
+            sequences = int(getattr(self.engine, "max_sequences", SEQUENCES))
         return Searcher(
             self.policy,
             self.reward,
@@ -144,7 +150,8 @@ def _engine(model: str | None, base_url: str | None, flags: ModelFlags) -> Engin
     if flags.vllm:
         from ..engine.vllm import VllmEngine
 
-        return VllmEngine(folder, max_sequences=flags.sequences or SEQUENCES)
+        sequences = SEQUENCES if flags.sequences is None else flags.sequences
+        return VllmEngine(folder, max_sequences=sequences)
     from ..engine.transformers import TransformersEngine
 
     return TransformersEngine(folder)

@@ -97,7 +97,8 @@ class ModelFlags:
     @property
     def is_embedded(self) -> bool:
         """Is the policy the embedded model?"""
-        return self.base_url is None and self.model in (None, EMBEDDED)
+        served = self.base_url is not None or self.replay is not None
+        return not served and self.model in (None, EMBEDDED)
 
     @property
     def judge_base_url(self) -> str | None:

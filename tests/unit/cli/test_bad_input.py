@@ -153,6 +153,15 @@ MODELS = {
     "model unknown": Case(SOLVE + " --model gpt-9", ("gpt-9", "does not exist", "model's name")),
     "address without v1": Case("solve '1 2' --retries 0 --base-url {server}/x/y", ("404", "/v1")),
     "lost connection": Case(SOLVE, ("is the server running",), fault="drop"),
+    "no sequences": Case(SOLVE + " --sequences 0", ("sequences=0: must be at least 1",)),
+    "vLLM here and there": Case(SOLVE + " --vllm", ("--vllm", "--base-url", "leave one out")),
+    "no patience": Case(SOLVE + " --patience -1", ("patience=-1.0: must be at least 0",)),
+    "no recording": Case(
+        "solve 1 --replay {folder}/none.jsonl", ("none.jsonl", "cannot be opened", "No such file")
+    ),
+    "recording of something else": Case(
+        "solve 1 --replay {problems}", ("line 1: no line of a recording", "choose another file")
+    ),
     "truncated JSON": Case(SOLVE, ("not JSON",), fault="truncated"),
     "HTML": Case(SOLVE, ("not JSON",), fault="html"),
     "list": Case(SOLVE, ("no JSON object",), fault="list"),
