@@ -40,7 +40,9 @@ from rtsearch_fast.errors import DataError, EngineError, SearchError
 from rtsearch_fast.policy.prompt import PromptTemplate
 from rtsearch_fast.policy.prompted import PromptedPolicy
 from rtsearch_fast.reward.generative import GenerativeReward
+from rtsearch_fast.runs.recording import Recording
 from rtsearch_fast.search.records import SearchResult
+from rtsearch_fast.splitters import LabelledSplitter
 
 #: Assumed, not measured: a model of LLaMA-8B's class in bf16 on one 80 GB GPU. Reading the weights
 #: takes most of a small step; a decoding sequence's share includes attention to about 1,000 tokens;
@@ -210,6 +212,26 @@ WAYS = (
 )
 
 
+def lengths_of(trace: str) -> tuple[list[int], list[int]]:
+    """Lengths of steps, and numbers of steps of finished solutions, in a recorded run."""
+    splitter = LabelledSplitter()
+    step_tokens, num_steps = [], []
+    with Recording(trace, replay=True) as recording:
+        for sample in recording.samples():
+            read, counted = -len(splitter.lead), 0
+            for piece in splitter.split(splitter.lead + sample.text):
+                read += len(piece)
+                tokens = sample.tokens_until(max(1, read))
+                step_tokens.append(max(5, tokens - counted))  # the least that the writer writes
+                counted = tokens
+            headers = re.findall(r"## Step (\d+)", splitter.lead + sample.text)
+            if headers and sample.finish_reason == "eos":
+                num_steps.append(min(int(headers[-1]), 16))
+    if not step_tokens or not num_steps:
+        raise DataError(f"{trace}: no finished solution in labelled steps is recorded there")
+    return step_tokens, num_steps
+
+
 def measure(way: Way, model: EngineModel, arguments: argparse.Namespace) -> Row:
     """Search all trees in virtual time."""
     writer = SyntheticWriter(arguments.step_tokens, arguments.steps)
@@ -264,6 +286,8 @@ def measure(way: Way, model: EngineModel, arguments: argparse.Namespace) -> Row:
 
 
 def compare(arguments: argparse.Namespace) -> None:
+    if arguments.trace:
+        arguments.step_tokens, arguments.steps = lengths_of(arguments.trace)
     model = BUILT_IN.get(arguments.engine_model) or EngineModel.load(arguments.engine_model)
     model = replace(
         model,
@@ -490,6 +514,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     command.add_argument("--wanted", type=int, help="of the driver, if not --sequences")
     command.add_argument("--step-tokens", type=numbers, default=range(8, 201))
     command.add_argument("--steps", type=numbers, default=range(2, 7))
+    command.add_argument("--trace", help="a recording: its lengths, in place of the last two")
     command.add_argument("--budget-tokens", type=int, default=12_000)
     command.add_argument("--max-solution-tokens", type=int, default=1024)
     command.add_argument("--width", type=int, default=4)

@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from types import TracebackType
@@ -122,6 +122,12 @@ class Recording:
             f"{self.path} has no answer to {what}: it was recorded with other settings, another "
             "seed, or not to the end; record again, or give a model"
         )
+
+    def samples(self) -> Iterator[Sample]:
+        """All samples of the policy, in the order in which they were recorded."""
+        for answer in self._answers.values():
+            if isinstance(answer[0], str):  # a judgement begins with its score
+                yield _unpack(answer)
 
     def _open_for_writing(self) -> None:
         if self.path.endswith(".gz"):

@@ -130,6 +130,7 @@ def test_sample_when_recorded_comes_back_whole(file: Path):
         asyncio.run(RecordedPolicy(recording, Fixed()).sample(request))
     with Recording(file, replay=True) as recording:
         found = asyncio.run(RecordedPolicy(recording).sample(request))
+        assert [sample.text for sample in recording.samples()] == [s.text for s in samples]
     assert found[0] == samples[0]
     assert math.isnan(found[1].logprob) and found[1].text == "" and found[1].ends == ()
 
