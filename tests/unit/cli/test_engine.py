@@ -99,7 +99,13 @@ def test_engine_when_interrupted_while_starting_ends_the_server(
     monkeypatch.setenv("FAKE_VLLM", "hang")
     code = "from rtsearch_fast.cli import main; main()"
     command = [sys.executable, "-c", code, "engine", "start", model, "--port", str(port)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell may have started these tests with Ctrl-C switched off
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     heard = ""
     while "loading weights" not in heard:
         heard += process.stderr.readline()
