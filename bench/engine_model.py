@@ -374,19 +374,24 @@ def calibrate(arguments: argparse.Namespace) -> None:
     Path(arguments.output).write_text(json.dumps(data, indent=2) + "\n", "utf-8")
 
 
-async def _measure_server(
-    arguments: argparse.Namespace,
-) -> tuple[list[Measurement], dict[str, int]]:
-    rng = random.Random(arguments.seed)
-    client = JsonHttp(
-        arguments.base_url,
+def plain_client(base_url: str, timeout: float = 600.0) -> JsonHttp:
+    """A client that hides nothing: a failure ends the measurement."""
+    return JsonHttp(
+        base_url,
         api_key_env="OPENAI_API_KEY",
-        timeout=arguments.timeout,
+        timeout=timeout,
         retries=0,
         retry_wait=1.0,
         max_concurrency=1024,
         patience=0.0,
     )
+
+
+async def _measure_server(
+    arguments: argparse.Namespace,
+) -> tuple[list[Measurement], dict[str, int]]:
+    rng = random.Random(arguments.seed)
+    client = plain_client(arguments.base_url, arguments.timeout)
     try:
         model = arguments.model
         if model is None:

@@ -38,11 +38,10 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from engine_model import BUILT_IN
+from engine_model import BUILT_IN, NoJudge, plain_client
 
-from rtsearch_fast import Budget, Judgement, Problem, Sample, SampleRequest, Searcher, SearchOptions
+from rtsearch_fast import Budget, Problem, Sample, SampleRequest, Searcher, SearchOptions
 from rtsearch_fast.engine.completions import CompletionsEngine
-from rtsearch_fast.engine.http.client import JsonHttp
 from rtsearch_fast.engine.protocol import CompletionRequest
 from rtsearch_fast.engine.server.process import VllmServer
 from rtsearch_fast.engine.server.settings import ServerOptions
@@ -84,15 +83,7 @@ class Server:
 
     def __init__(self, base_url: str) -> None:
         self.engine = CompletionsEngine(base_url)
-        self._http = JsonHttp(
-            base_url,
-            api_key_env="OPENAI_API_KEY",
-            timeout=600,
-            retries=0,
-            retry_wait=1,
-            max_concurrency=1024,
-            patience=0,
-        )
+        self._http = plain_client(base_url)
 
     async def generate(self, prompt: str, seed: int, tokens: int) -> str:
         """Text of exactly so many tokens."""
@@ -155,21 +146,6 @@ class Simulated:
 
     async def aclose(self) -> None:
         await self.engine.aclose()
-
-
-class NoReward:
-    """Judges without a model, so that only the policy's requests reach the server."""
-
-    name = "none"
-    max_tokens = 0
-
-    async def score(
-        self, problem: str, solutions: Sequence[tuple[str, ...]]
-    ) -> Sequence[Judgement]:
-        return [Judgement(random.Random("".join(steps)).random(), 0) for steps in solutions]
-
-    async def aclose(self) -> None:
-        pass
 
 
 class UnevenPolicy:
@@ -304,7 +280,7 @@ async def compare(args: argparse.Namespace, target: Server | Simulated) -> dict[
     judge = GenerativeReward(target.engine, JudgeTemplate.following(template.template))
     if args.uneven:
         policy = UnevenPolicy(target)
-    size, free = args.sequences, NoReward()
+    size, free = args.sequences, NoJudge()
     steps, whole = (200, 1600) if args.uneven else (48, args.solution_tokens)
     options: dict[str, Any] = {
         "max_step_tokens": steps,

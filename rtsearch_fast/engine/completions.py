@@ -87,16 +87,8 @@ class CompletionsEngine:
         token_ids: bool = False,
         top_logprobs: int = 20,
     ) -> None:
-        for name, value, least in (
-            ("timeout", timeout, 1e-3),
-            ("retries", retries, 0),
-            ("retry_wait", retry_wait, 0),
-            ("patience", patience, 0),
-            ("top_logprobs", top_logprobs, 1),
-            ("max_concurrency", max_concurrency, 1),
-        ):
-            if not (least <= value < math.inf):
-                raise InvalidArgumentError(f"{name}={value}: must be at least {least}")
+        if top_logprobs < 1:
+            raise InvalidArgumentError(f"top_logprobs={top_logprobs}: must be at least 1")
         self._http = JsonHttp(
             base_url,
             api_key_env=api_key_env,

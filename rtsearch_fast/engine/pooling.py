@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..aio import together
-from ..errors import AnswerFormatError, EngineError, InvalidArgumentError
+from ..errors import AnswerFormatError, EngineError
 from .checks import Check, run_check
 from .http.client import JsonHttp, Reply
 from .http.served import ServedModel
@@ -74,15 +74,6 @@ class PoolingEngine:
         max_concurrency: int = 256,
         patience: float = 300.0,
     ) -> None:
-        for name, value, least in (
-            ("timeout", timeout, 1e-3),
-            ("retries", retries, 0),
-            ("retry_wait", retry_wait, 0),
-            ("patience", patience, 0),
-            ("max_concurrency", max_concurrency, 1),
-        ):
-            if not (least <= value < math.inf):
-                raise InvalidArgumentError(f"{name}={value}: must be at least {least}")
         self._http = JsonHttp(
             base_url,
             api_key_env=api_key_env,

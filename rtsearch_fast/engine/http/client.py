@@ -8,6 +8,7 @@ import copy
 import importlib
 import json
 import logging
+import math
 import os
 import random
 import time
@@ -114,6 +115,15 @@ class JsonHttp:
         max_concurrency: int,
         patience: float,
     ) -> None:
+        for name, value, least in (
+            ("timeout", timeout, 1e-3),
+            ("retries", retries, 0),
+            ("retry_wait", retry_wait, 0),
+            ("patience", patience, 0),
+            ("max_concurrency", max_concurrency, 1),
+        ):
+            if not (least <= value < math.inf):
+                raise InvalidArgumentError(f"{name}={value}: must be at least {least}")
         try:
             parts = urlsplit(base_url)
             port = parts.port
