@@ -322,7 +322,8 @@ def report(found: dict[str, list[Figures]]) -> None:
     """One row a mode: medians over the rounds, and the ratio to the first mode, round by round."""
     first = next(iter(found.values()))
     print(
-        f"{'mode':18} tokens/s  ratio (min-max)     running  waiting  cache hits  prompt tokens computed/s"
+        f"{'mode':18} tokens/s  ratio (min-max)     running  waiting  cache hits  "
+        "prompt tokens computed/s"
     )
     for name, rounds in found.items():
         ratios = [
