@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 
 from ..engine.protocol import Engine
-from ..errors import AnswerFormatError, InvalidArgumentError
+from .labels import check_labels, positive_share, positive_shares
 from .protocol import Judgement
 from .question import JudgeTemplate
 
@@ -38,13 +37,9 @@ class GenerativeReward:
         template: JudgeTemplate | None = None,
         labels: tuple[str, str] = ("Yes", "No"),
     ) -> None:
-        if len(labels) != 2 or not all(labels) or labels[0] == labels[1]:
-            raise InvalidArgumentError(
-                f"labels={labels!r}: give two different ones, the positive first"
-            )
+        self._labels = check_labels(labels)
         self._engine = engine
         self._template = template or JudgeTemplate.load("plain")
-        self._labels = tuple(labels)
 
     @cached_property
     def name(self) -> str:
@@ -55,31 +50,10 @@ class GenerativeReward:
         self, problem: str, solutions: Sequence[tuple[str, ...]]
     ) -> Sequence[Judgement]:
         """Judge finished or partial solutions of one problem, in one call of the engine."""
-        if not solutions:
-            return []
-        answers = await self._engine.label_logprobs(
-            [self._template.render(problem, steps) for steps in solutions], self._labels
-        )
-        if len(answers) != len(solutions) or any(len(answer) != 2 for answer in answers):
-            raise AnswerFormatError(
-                f"{self._engine.name}: {len(solutions)} solutions were put, "
-                f"{len(answers)} answers came, or not two labels in each"
-            )
-        return [Judgement(positive_share(yes, no), self.max_tokens) for yes, no in answers]
+        prompts = [self._template.render(problem, steps) for steps in solutions]
+        shares = await positive_shares(self._engine, prompts, self._labels)
+        return [Judgement(share, self.max_tokens) for share in shares]
 
     async def aclose(self) -> None:
         """Close the engine (engines may be closed twice, so it may be shared)."""
         await self._engine.aclose()
-
-
-def positive_share(yes: float, no: float) -> float:
-    """Return ``exp(yes) / (exp(yes) + exp(no))``, without overflow.
-
-    Parameters
-    ----------
-    yes, no : float
-        Log-probabilities. NaN in either, or -inf in both, gives NaN.
-    """
-    # The exponent is never positive, so exp cannot overflow; NaN passes through.
-    small = math.exp(-abs(yes - no))
-    return (small if yes < no else 1.0) / (1.0 + small)

@@ -15,6 +15,7 @@ _QUESTION = "Is this solution correct? Answer with one word, Yes or No."
 _CASE = f"Problem:\n{{problem}}\n\nSolution:\n{{solution}}\n\n{_QUESTION}"
 
 #: Each ends with a line break, so that the labels "Yes" and "No" are tokens without a blank before.
+#: "verdict" asks a model that was trained for nothing else for the label, "check" for a written check.
 PRESETS = {
     "plain": f"{_INSTRUCTION}\n\n{_CASE}\nAnswer:\n",
     "chatml": (
@@ -27,6 +28,8 @@ PRESETS = {
         f"<|start_header_id|>user<|end_header_id|>\n\n{_CASE}<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     ),
+    "verdict": "{problem}\n\n{solution}\n\n## Verdict\n",
+    "check": "{problem}\n\n{solution}\n\n## Check\n",
 }
 
 #: A mark of a chat format -> how a conversation of that format goes on to the question.

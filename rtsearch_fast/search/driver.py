@@ -245,7 +245,24 @@ class Driver:
                 if not task.running:
                     task.stop_reason = "nodes"
                 return None
-        return width
+        return self._narrowed(task, width) if options.narrow and width else width
+
+    def _narrowed(self, task: Task, width: int) -> int | None:
+        """As many children as the rest of the budget pays for; None if not even one."""
+        available, options = task.ledger.available, self.options
+        # what prefix scores value needs no whole solution; and what is claimed may come back
+        if available is None or options.value == "prefix" or task.running:
+            return width
+        if task.candidates:
+            price = task.ledger.committed // len(task.candidates)  # of a solution so far
+        else:
+            price = options.max_solution_tokens + self.reward.max_tokens
+        width = min(width, available // max(1, price * options.rollouts))
+        if width < 1 and not task.usage.simulations:
+            width = 1  # a budget below one long solution may pay for a short one
+        if width < 1:
+            task.stop_reason = "tokens"
+        return width or None
 
     def _claim(self, task: Task, width: int) -> Claim | None:
         """Set aside the tokens that a simulation may need, so that the budget is never exceeded."""
@@ -261,7 +278,7 @@ class Driver:
         # is what they cost on average so far; and never with less than one token and two judgements
         # of each child.
         minimum = 2 * max(1, width) * (judged + 1)
-        if task.usage.simulations:
+        if task.usage.simulations and not (options.narrow and width):
             minimum = max(minimum, min(worst, task.ledger.committed // task.usage.simulations))
         claim = task.ledger.claim(worst, minimum, bool(task.running))
         if claim is None and not task.running:

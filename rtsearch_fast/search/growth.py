@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .. import calculator
 from ..answers import final_answer
 from ..policy.protocol import Sample
 from ..steps import Splitter
-from . import calculator
 from .options import SearchOptions
 from .records import Candidate
 

@@ -112,14 +112,20 @@ class Ledger:
         if worst_case_tokens < 1:
             raise InvalidArgumentError(f"worst_case_tokens={worst_case_tokens}: must be at least 1")
         granted = worst_case_tokens
-        if self.budget.tokens is not None:
-            available = self.budget.tokens - self.committed - self.claimed
-            if available < worst_case_tokens:
-                if others_in_flight or available < max(1, minimum):
-                    return None
-                granted = available
+        available = self.available
+        if available is not None and available < worst_case_tokens:
+            if others_in_flight or available < max(1, minimum):
+                return None
+            granted = available
         self.claimed += granted
         return Claim(granted)
+
+    @property
+    def available(self) -> int | None:
+        """Tokens neither spent nor set aside; None where there is no limit."""
+        if self.budget.tokens is None:
+            return None
+        return self.budget.tokens - self.committed - self.claimed
 
     def settle(self, claim: Claim) -> None:
         """Commit what a claim has spent and take back the rest.

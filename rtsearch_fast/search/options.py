@@ -90,6 +90,10 @@ class SearchOptions:
         Leaves of one tree that may be under evaluation at once (virtual loss keeps them apart).
         Results are committed in the order of selection, so the tree does not depend on which
         arrives first; another value gives another, equally reproducible, tree.
+    narrow : bool
+        Where the rest of a token budget does not pay for `width` solutions, expand as many children
+        as it pays for, instead of cutting all of them off; and hold no judgements of prefixes back
+        where none is asked. Off by default, so that earlier searches stay the same. [O]
     beam_width : int
         Prefixes that beam search keeps.
     confidence : float, optional
@@ -117,6 +121,7 @@ class SearchOptions:
     max_step_tokens: int = 128
     max_solution_tokens: int = 384
     in_flight: int = 2
+    narrow: bool = False
     beam_width: int = 4
     confidence: float | None = None
     vote: Literal["weighted", "majority", "best", "path"] | None = None

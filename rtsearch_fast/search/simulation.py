@@ -167,7 +167,10 @@ class Simulator:
 
     def _spare(self, outcome: Outcome, claim: Claim) -> int:
         """Tokens that the policy may generate, with all judgements held back."""
-        judgements = 1 if self.options.value == "prefix" else 1 + self.options.rollouts
+        options = self.options
+        judgements = 1 if options.value == "prefix" else 1 + options.rollouts
+        if options.narrow and options.value == "rollout":
+            judgements = options.rollouts  # prefixes are not judged
         return claim.left - outcome.job.width * judgements * self.reward.max_tokens
 
     async def _sample(

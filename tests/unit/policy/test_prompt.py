@@ -16,7 +16,7 @@ from rtsearch_fast.errors import DataError
 from rtsearch_fast.policy.prompt import PRESETS, PromptTemplate
 from rtsearch_fast.policy.prompted import PromptedPolicy
 from rtsearch_fast.policy.protocol import SampleRequest
-from rtsearch_fast.search.calculator import correct
+from rtsearch_fast.calculator import correct
 from rtsearch_fast.splitters import LabelledSplitter
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from rtsearch_fast.search.calculator import correct
+from rtsearch_fast.calculator import correct
 
 CORRECTED = [
     # operators

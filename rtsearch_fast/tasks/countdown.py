@@ -1,0 +1,184 @@
+"""Countdown: make a number out of four others. Finding wants choice, checking only arithmetic.
+
+A solution has three steps, each of which keeps some numbers and makes one of two others; the
+answer is the expression. What is kept is said first, so that a result that a calculator corrects
+stands in one place. The form of the puzzle is that of TinyZero and of reasoning-gym; made here because a
+solution in steps and a check that evaluates no text are wanted.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+from ..answers import final_answer
+from .family import Check, Example
+from .naming import unique_id
+
+__all__ = ["Countdown"]
+
+_PROBLEM = re.compile(
+    r"Use each of ([0-9]{1,9}), ([0-9]{1,9}), ([0-9]{1,9}) and ([0-9]{1,9}) once to make ([0-9]{1,9})\."
+)
+_STEP = re.compile(
+    r"## Step [0-9]{1,9}: (?:keep ([0-9,]+): )?([0-9]{1,9})([-+*/])([0-9]{1,9})=([0-9]{1,9})\s*"
+)
+_TOKEN = re.compile(r"[0-9]{1,9}|[-+*/()]")
+
+
+class Countdown:
+    """Four numbers, one target; the operations are ``+ - * /`` on whole numbers.
+
+    Parameters
+    ----------
+    largest : int
+        The numbers lie in [1, largest].
+    most : int
+        Targets lie in [10, most].
+    """
+
+    name = "countdown"
+
+    def __init__(self, largest: int = 25, most: int = 120) -> None:
+        self.largest = largest
+        self.most = most
+
+    def generate(self, rng: random.Random) -> Example:
+        """Combine four random numbers at random until the result is a fair target."""
+        while True:
+            numbers = [rng.randint(1, self.largest) for _ in range(4)]
+            problem = _write(numbers)
+            left = [(number, str(number), 3) for number in numbers]
+            steps: list[str] = []
+            while len(left) > 1:
+                a, b = rng.sample(left, 2)
+                combined = _combine(a, b, rng)
+                if combined is None:
+                    break
+                left.remove(a)
+                left.remove(b)
+                kept = f"keep {_join(part[0] for part in left)}: " if left else ""
+                steps.append(f"## Step {len(steps) + 1}: {kept}{combined[1]}\n\n")
+                left.append(combined[0])
+            value, answer, _ = left[0]
+            if len(steps) == 3 and 10 <= value <= self.most and value not in numbers:
+                break
+        problem = f"{problem}{value}."
+        steps.append(f"## Answer\n\\boxed{{{answer}}}")
+        return Example(unique_id(self.name, problem), problem, answer, tuple(steps))
+
+    def is_right(self, problem: str, answer: str) -> bool:
+        """Whether the expression uses each number once and has the target's value."""
+        numbers, target = _read(problem)
+        used = sorted(int(number) for number in re.findall(r"[0-9]{1,9}", answer))
+        return used == sorted(numbers) and _evaluate(answer) == target
+
+    def check(self, problem: str, steps: Sequence[str]) -> Check:
+        """Say which steps hold, and compare the end with the target."""
+        left, target = _read(problem)
+        notes: list[str] = []
+        for index, step in enumerate(steps):
+            if step.startswith("## Answer"):
+                answer = final_answer(step)
+                if len(left) > 1:
+                    notes.append("not all used")
+                elif left[0] != target:
+                    notes.append(f"{left[0]} is not {target}")
+                elif answer is None or not self.is_right(problem, answer):
+                    notes.append("answer differs")
+                else:
+                    notes.append(f"{left[0]} is {target}")
+                    continue
+                return Check(", ".join(notes), index)
+            parsed = _STEP.fullmatch(step)
+            if parsed is None:
+                return Check(", ".join([*notes, "unclear"]), index)
+            kept, a, operator, b, result = parsed.groups()
+            for number in (int(a), int(b)):
+                if number not in left:
+                    return Check(", ".join([*notes, f"no {number}"]), index)
+                left.remove(number)
+            if (kept or "") != _join(left):
+                return Check(", ".join([*notes, f"keep {_join(left)}"]), index)
+            if _apply(Fraction(int(a)), operator, Fraction(int(b))) != int(result):
+                return Check(", ".join([*notes, "wrong sum"]), index)
+            left.append(int(result))
+            notes.append(f"{index + 1} ok")
+        return Check(", ".join(notes), None)
+
+
+def _write(numbers: Sequence[int]) -> str:
+    a, b, c, d = numbers
+    return f"Use each of {a}, {b}, {c} and {d} once to make "
+
+
+def _join(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+_Part = tuple[int, str, int]  # value, expression, how tightly it binds: 1 sum, 2 product, 3 number
+
+
+def _combine(a: _Part, b: _Part, rng: random.Random) -> tuple[_Part, str] | None:
+    operator = rng.choice("++--**/")
+    if operator in "+*" and a[0] < b[0]:
+        a, b = b, a
+    value = _apply(Fraction(a[0]), operator, Fraction(b[0]))
+    if value is None or value.denominator != 1 or not 0 < value < 1000:
+        return None
+    binds = 1 if operator in "+-" else 2
+    left = a[1] if a[2] >= binds else f"({a[1]})"
+    right = b[1] if b[2] > binds or (b[2] == binds and operator in "+*") else f"({b[1]})"
+    return (int(value), f"{left}{operator}{right}", binds), f"{a[0]}{operator}{b[0]}={value}"
+
+
+def _apply(a: Fraction, operator: str, b: Fraction) -> Fraction | None:
+    if operator == "/":
+        return a / b if b else None
+    return a + b if operator == "+" else a - b if operator == "-" else a * b
+
+
+def _read(problem: str) -> tuple[list[int], int]:
+    found = _PROBLEM.search(problem)
+    if found is None:
+        return [], -1
+    *numbers, target = map(int, found.groups())
+    return numbers, target
+
+
+def _evaluate(text: str) -> Fraction | None:
+    """Value of an expression of whole numbers, or None; by recursive descent, bounded."""
+    text = text.replace("\\times", "*").replace("\\cdot", "*").replace(" ", "")
+    tokens = _TOKEN.findall(text)
+    if "".join(tokens) != text or len(tokens) > 40:
+        return None
+    value, rest = _sum(tokens, 0)
+    return value if rest == len(tokens) else None
+
+
+def _sum(tokens: Sequence[str], at: int) -> tuple[Fraction | None, int]:
+    value, at = _product(tokens, at)
+    while value is not None and at < len(tokens) and tokens[at] in "+-":
+        other, end = _product(tokens, at + 1)
+        value, at = (None if other is None else _apply(value, tokens[at], other)), end
+    return value, at
+
+
+def _product(tokens: Sequence[str], at: int) -> tuple[Fraction | None, int]:
+    value, at = _atom(tokens, at)
+    while value is not None and at < len(tokens) and tokens[at] in "*/":
+        other, end = _atom(tokens, at + 1)
+        value, at = (None if other is None else _apply(value, tokens[at], other)), end
+    return value, at
+
+
+def _atom(tokens: Sequence[str], at: int) -> tuple[Fraction | None, int]:
+    if at >= len(tokens):
+        return None, at
+    if tokens[at] == "(":
+        value, at = _sum(tokens, at + 1)
+        closed = at < len(tokens) and tokens[at] == ")"
+        return (value if closed else None), at + 1
+    return (Fraction(int(tokens[at])) if tokens[at].isdecimal() else None), at + 1

@@ -1,0 +1,152 @@
+"""Families of generated problems: what they make is right, and what they check is checked."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtsearch_fast.answers import final_answer
+from rtsearch_fast.calculator import correct
+from rtsearch_fast.errors import InvalidArgumentError
+from rtsearch_fast.steps import make_splitter
+from rtsearch_fast.tasks import FAMILIES, Example, Family, examples, family
+from rtsearch_fast.tasks.adversarial import KINDS, corrupt
+
+NAMES = sorted(FAMILIES)
+
+
+def made(name: str, count: int = 300) -> list[Example]:
+    return examples(name, split="train", count=count, seed=5)
+
+
+# --- what is made ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_when_made_are_solved_rightly(name: str) -> None:
+    found = family(name)
+    for example in made(name):
+        assert found.is_right(example.problem, example.answer)
+        assert found.check(example.problem, example.steps).first_error is None
+        assert final_answer(example.solution) == example.answer
+        assert make_splitter("labelled").split(example.solution) == list(example.steps)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_when_corrected_stay_as_they_are(name: str) -> None:
+    for example in made(name):
+        assert all(correct(step) == (step, 0) for step in example.steps)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_when_of_two_splits_share_no_problem(name: str) -> None:
+    train = {e.problem for e in made(name, 2000)}
+    held = {e.problem for e in examples(name, split="heldout", count=300, seed=5)}
+    assert len(train) == 2000 and len(held) == 300
+    assert not train & held
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_when_asked_again_are_the_same_and_more_begin_alike(name: str) -> None:
+    assert made(name, 50) == made(name, 100)[:50]
+    assert made(name, 50) != examples(name, split="train", count=50, seed=6)
+
+
+def test_family_when_unknown_names_those_there_are() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"'sudoku'.*countdown, chain"):
+        family("sudoku")
+    with pytest.raises(InvalidArgumentError, match="'test'"):
+        examples("chain", split="test", count=1)  # type: ignore[arg-type]
+
+
+# --- what is checked ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("(3+5)*7-2", True),
+        (" ( 3 + 5 ) \\times 7 - 2", True),
+        ("7*(5+3)-2", True),
+        ("54", False),
+        ("3+5*7-2", False),
+        ("(3+5)*7-2+0", False),
+        ("(3+5)*7-2-2+2", False),
+        ("(3+5)*7-2)", False),
+        ("((3+5)*7-2", False),
+        ("3/(5-5)*7-2", False),
+        ("__import__('os')", False),
+        ("", False),
+        ("(" * 10_000, False),
+        ("9" * 10_000, False),
+        ("²+5", False),
+    ],
+)
+def test_countdown_when_an_answer_is_checked_uses_each_number_once(
+    answer: str, right: bool
+) -> None:
+    assert FAMILIES["countdown"].is_right("Use each of 3, 5, 7 and 2 once to make 54.", answer) == (
+        right
+    )
+
+
+@given(st.text(max_size=60), st.text(alphabet="0123456789+-*/() ", max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_families_when_an_answer_is_any_text_say_no_and_never_raise(text: str, sums: str) -> None:
+    for name in NAMES:
+        problem = made(name, 1)[0].problem
+        for answer in (text, sums):
+            assert isinstance(FAMILIES[name].is_right(problem, answer), bool)
+            FAMILIES[name].is_right(text, answer)
+            FAMILIES[name].check(problem, (text, sums))
+
+
+def test_countdown_when_expressions_are_random_agrees_with_fractions() -> None:
+    rng = random.Random(3)
+    checked = FAMILIES["countdown"]
+    for _ in range(500):
+        numbers = [rng.randint(1, 25) for _ in range(4)]
+        parts = [(str(n), Fraction(n)) for n in numbers]
+        while len(parts) > 1:
+            (a, x), (b, y) = (parts.pop(rng.randrange(len(parts))) for _ in range(2))
+            operator = rng.choice("+-*" + "/" * (y != 0))
+            value = {"+": x + y, "-": x - y, "*": x * y}.get(operator)
+            parts.append((f"({a}{operator}{b})", x / y if value is None else value))
+        text, value = parts[0]
+        numbers_text = "Use each of {}, {}, {} and {} once to make ".format(*numbers)
+        if value.denominator == 1 and value >= 0:
+            assert checked.is_right(f"{numbers_text}{value}.", text)
+            assert not checked.is_right(f"{numbers_text}{value + 1}.", text)
+
+
+def test_chain_when_a_step_is_wrong_is_found_where_it_is() -> None:
+    checked = FAMILIES["chain"]
+    for example in made("chain", 50):
+        for at in range(len(example.steps) - 1):
+            steps = list(example.steps)
+            factor, _, rest = steps[at].rpartition("*")
+            value = int(rest.split("=")[0])
+            steps[at] = f"{factor}*{value + 1}={rest.split('=')[1]}"
+            assert checked.check(example.problem, steps).first_error == at
+            spoilt = checked.check(example.problem, [correct(step)[0] for step in steps])
+            assert spoilt.first_error == at
+
+
+# --- traps ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_corrupt_when_whole_is_wrong_by_the_familys_check(name: str, kind: str) -> None:
+    rng = random.Random(1)
+    found: Family = family(name)
+    wrong = [corrupt(kind, found, example, rng) for example in made(name, 100)]
+    steps = [each for each in wrong if each is not None]
+    assert len(steps) >= 80
+    for example, each in zip(made(name, 100), wrong, strict=True):
+        if each is not None and kind != "cut off":
+            assert found.check(example.problem, each).first_error is not None
