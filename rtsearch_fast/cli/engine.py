@@ -19,7 +19,7 @@ from ..engine.server.settings import ServerOptions
 from ..engine.server.status import ServerStatus, server_status
 from ..errors import EngineError, InvalidArgumentError
 from ..search.tree_view import printable
-from .settings import EMBEDDED
+from .settings import SMOLLM2
 
 __all__ = ["EngineFlags", "engine_app", "start", "status", "stop"]
 
@@ -111,7 +111,7 @@ def start(
         return _start_recipe(recipe)
     if model is None:
         raise InvalidArgumentError(
-            f"give a model: rtsearch engine start FOLDER, ORGANISATION/NAME or {EMBEDDED}"
+            f"give a model: rtsearch engine start FOLDER, ORGANISATION/NAME or {SMOLLM2}"
         )
     options = ServerOptions(**asdict(flags or EngineFlags()), extra=extra)
     started = VllmServer(model, port=port, host=host, options=options, timeout=timeout)
@@ -237,7 +237,7 @@ def _command_line(options: dict[str, tuple[str, ...]]) -> list[str]:
             ours.append(f"--{key}={value}")
         else:
             further.append(f"--{key}={value}")
-    return [",".join(options.get("model", (EMBEDDED,))), *ours, "--", *further]
+    return [",".join(options.get("model", (SMOLLM2,))), *ours, "--", *further]
 
 
 # --- what is printed -----------------------------------------------------------
@@ -246,7 +246,7 @@ def _command_line(options: dict[str, tuple[str, ...]]) -> list[str]:
 def _introduction(started: VllmServer, seconds: float) -> str:
     state = started.state
     name, url = printable(state.model), printable(state.url)
-    template = " --template chatml" if started.model == EMBEDDED else ""
+    template = " --template chatml" if started.model == SMOLLM2 else ""
     if (most := started.options.max_num_seqs) is not None:
         template += f" --sequences {most}"
     if state.task == "policy":

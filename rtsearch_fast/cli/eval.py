@@ -116,10 +116,10 @@ def method_names(methods: str) -> list[str]:
 def graded_problems(data: Path, *, limit: int | None, start: int) -> list[Item]:
     """The problems of a file, each with its right answer."""
     items = read_problems(data, limit=limit, start=start)
-    if ungraded := [item.problem.unique_id for item in items if item.gold is None]:
+    if ungraded := [item.problem.unique_id for item in items if not item.is_graded]:
         raise DataError(
-            f"{data}: problem {ungraded[0]} has no answer to grade against: add a field `answer`, "
-            "or use rtsearch solve -f"
+            f"{data}: problem {ungraded[0]} has no answer to grade against: add a field `answer` "
+            "(or `check`), or use rtsearch solve -f"
         )
     return items
 

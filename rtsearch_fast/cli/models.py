@@ -8,16 +8,14 @@ from ..errors import InvalidArgumentError
 from ..policy.prompt import PromptTemplate
 from ..policy.prompted import PromptedPolicy
 from ..policy.protocol import Policy
-from ..reward.generative import GenerativeReward
 from ..reward.golden import Golden, check_golden
 from ..reward.protocol import Reward
 from ..reward.question import PRESETS as JUDGE_PRESETS
-from ..reward.question import JudgeTemplate
 from ..runs.recording import RecordedPolicy, RecordedReward, Recording
 from ..search.options import Budget, SearchOptions
 from ..search.searcher import Searcher
-from .rewards import pooled_reward
-from .settings import EMBEDDED, ModelFlags
+from .rewards import generative_reward, pooled_reward
+from .settings import POLICY, ModelFlags
 
 __all__ = ["SEQUENCES", "Models"]
 
@@ -61,7 +59,8 @@ class Models:
             self.policy = RecordedPolicy(self._recording)
             self.reward = RecordedReward(self._recording)
             return
-        template = flags.template or ("chatml" if flags.is_embedded else "plain")
+        flags = flags.resolved()
+        template = flags.template or "plain"
         judge = flags.reward_template or (template if template in JUDGE_PRESETS else "plain")
         # read first: a missing file should not cost the loading of a model
         prompt = PromptTemplate.load(template)
@@ -70,23 +69,18 @@ class Models:
         if flags.record is not None:
             self._recording = Recording(flags.record)
         if flags.reward_kind == "generative":
-            question = (
-                JudgeTemplate.following(prompt.template)
-                if judge == "followup"
-                else JudgeTemplate.load(judge)
-            )
+            make = generative_reward(flags, judge, prompt)
             self.engine = judging = _engine(flags.model, flags.base_url, flags)
             if flags.reward_model or flags.reward_base_url:
                 judging = _engine(flags.reward_model, flags.judge_base_url, flags)
             self.reward_engine = judging
-            self.reward = GenerativeReward(judging, question, flags.labels)
+            self.reward = make(judging)
         else:
             self.reward_engine, self.reward = pooled_reward(flags, judge)
             self.engine = _engine(flags.model, flags.base_url, flags)
         self.policy = PromptedPolicy(self.engine, prompt)
-        if self.golden is None and flags.judge_is_embedded:
-            shipped = Golden.shipped()  # of one question only
-            self.golden = shipped if shipped.reward == self.reward.name else None
+        if self.golden is None:
+            self.golden = Golden.known(self.reward.name)
         if self._recording is not None:
             self.policy = RecordedPolicy(self._recording, self.policy)
             self.reward = RecordedReward(self._recording, self.reward)
@@ -144,9 +138,11 @@ def _engine(model: str | None, base_url: str | None, flags: ModelFlags) -> Engin
             # all samples in flight, and as many judgements
             max_concurrency=max(256, 3 * (flags.sequences or SEQUENCES)),
         )
-    from ..engine.embedded import embedded_model
+    from ..engine.embedded import EMBEDDED_MODELS, SHIPPED_MODELS, embedded_model
 
-    folder = embedded_model(EMBEDDED) if model in (None, EMBEDDED) else model
+    model = model or POLICY
+    embedded = model in EMBEDDED_MODELS or model in SHIPPED_MODELS
+    folder = embedded_model(model) if embedded else model
     if flags.vllm:
         from ..engine.vllm import VllmEngine
 

@@ -28,8 +28,10 @@ from ..search.options import Budget, SearchOptions
 from .engine import EngineFlags, start
 from .eval import evaluate, graded_problems, method_names
 from .models import SEQUENCES, Models
-from .recipe import EngineDefaults, Recipe, RecipeDefaults, Setting, unknown_key
-from .settings import EMBEDDED, BudgetFlags, ModelFlags, check_search
+from .reader import Setting, unknown_key
+from .recipe import EngineDefaults, Recipe, RecipeDefaults
+from .settings import SMOLLM2, BudgetFlags, ModelFlags, check_search
+from .study_recipe import StudyRecipe, is_study
 
 __all__ = ["check_recipe"]
 
@@ -44,6 +46,8 @@ def check_recipe(path: Path) -> list[Check]:
     list of Check
         A detail that begins with "warning" does not keep the recipe from running.
     """
+    if is_study(path):
+        return _check_study(path)
     try:
         recipe = Recipe.load(path)
     except SearchError as error:
@@ -68,6 +72,22 @@ def check_recipe(path: Path) -> list[Check]:
         if evaluation is not None and whole and all(check.ok for check in found):
             checks += _check_fit(evaluation, engines)
     return checks
+
+
+def _check_study(path: Path) -> list[Check]:
+    try:
+        plan = StudyRecipe.load(path)
+    except SearchError as error:
+        return [Check("study", False, str(error))]
+    cells = len(plan.study.cells())
+    return [
+        Check(
+            "study",
+            True,
+            f"{path}: {len(plan.study.comparisons)} comparisons of "
+            f"{', '.join(plan.study.problems)}; {cells} cells, {len(plan.study.seeds)} seeds",
+        )
+    ]
 
 
 def _sections(recipe: Recipe) -> str:
@@ -143,7 +163,7 @@ class _Engine:
             options = ServerOptions(**asdict(flags), extra=extra)
         except SearchError as error:
             raise DataError(f"engine {name}: {defaults.explain(error)}") from None
-        model = arguments["model"] or EMBEDDED
+        model = arguments["model"] or SMOLLM2
         unchecked = tuple(setting.key for setting in defaults.others)
         return cls(name, model, port, options, settings, unchecked)
 

@@ -21,9 +21,18 @@ from ..search.tree_view import printable, render_tree
 from .models import Models
 from .problems import read_problems
 from .progress import ProgressView
-from .settings import STDIN, BudgetFlags, ModelFlags, check_search
+from .settings import POLICY, SMOLLM2, STDIN, BudgetFlags, ModelFlags, check_search
 
 __all__ = ["solve"]
+
+#: What the answers of embedded models are worth.
+_EMBEDDED_NOTES = {
+    POLICY: (
+        "tiny-policy was trained on two families of problems, countdown and chain (rtsearch eval "
+        "chain),\nand knows nothing else."
+    ),
+    SMOLLM2: "SmolLM2-135M is a small chat model and weak at mathematics.",
+}
 
 
 def solve(
@@ -113,12 +122,8 @@ def solve(
         print(_report(record))
         if tree := trees.get(record["unique_id"]):
             print(tree)
-    if models.is_embedded:
-        print(
-            "\nThe embedded SmolLM2-135M is a small chat model and weak at mathematics; it is here "
-            "to\nshow the machinery at work. For real answers point --base-url or --model at your "
-            "own."
-        )
+    if note := _EMBEDDED_NOTES.get(models.embedded_policy or ""):
+        print(f"\n{note} For real answers point --base-url or --model at your own.")
     _print_accuracy(records)
     return 0
 
@@ -132,7 +137,7 @@ def _report(record: Mapping[str, Any]) -> str:
     ]
     verdict = ""
     if "correct" in record:
-        verdict = "  right" if record["correct"] else f"  wrong, right is {record['answer']!r}"
+        verdict = "  right" if record["correct"] else _wrong(record)
     answer = "no answer" if record["pred"] is None else repr(record["pred"])
     score = f"  score {max(scores):.3f}" if scores else ""
     problem = printable(record["problem"], keep="\n\t")
@@ -143,6 +148,11 @@ def _report(record: Mapping[str, Any]) -> str:
         f"{usage['policy_tokens']} + {usage['reward_tokens']} tokens of policy + reward, "
         f"stopped by: {record['stop_reason']}"
     )
+
+
+def _wrong(record: Mapping[str, Any]) -> str:
+    known = record["answer"]
+    return "  wrong" if known is None else f"  wrong, right is {known!r}"
 
 
 def _print_accuracy(records: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Problem files: JSONL in, problems and their right answers out, kept apart.
 
-A search is given `Item.problem` alone. The right answer stays in `Item.gold` for the grader.
+A search is given `Item.problem` alone. The right answer stays in `Item.gold` for the grader, and
+so does the name of the exact check of problems that have many right answers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from ..errors import DataError, InvalidArgumentError
 from ..search.records import Problem
+from .checks import find_check
 
 __all__ = ["Item", "load_problems"]
 
@@ -34,11 +36,19 @@ class Item:
     problem : Problem
         All that a search may see.
     gold : str or None
-        The right answer; None where the file gives none, so that it can be solved, not graded.
+        The right answer; None where the file gives none.
+    check : str, optional
+        The check that decides instead (see `find_check`); `gold` is then but one right answer.
     """
 
     problem: Problem
     gold: str | None
+    check: str | None = None
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether there is anything to grade against, or it can be solved only."""
+        return self.gold is not None or self.check is not None
 
 
 def load_problems(
@@ -69,7 +79,8 @@ def load_problems(
     -----
     The problem is read from `problem`, `question`, `Problem` or `prompt`; the answer, if any, from
     `answer`, `Answer` or `final_answer` (of a worked GSM8K answer what follows the last `####`);
-    the identity from `unique_id`, `id` or `ID`, else it is a hash of the problem's text.
+    the identity from `unique_id`, `id` or `ID`, else it is a hash of the problem's text. A `check`
+    names the exact check of answers of a family of generated problems, such as "countdown".
 
     Examples
     --------
@@ -77,7 +88,7 @@ def load_problems(
     >>> path = pathlib.Path(tempfile.mkdtemp(), "sums.jsonl")
     >>> _ = path.write_text('{"id": 7, "question": "What is 1 + 1?", "answer": "1+1=2 #### 2"}')
     >>> load_problems(path)
-    [Item(problem=Problem(unique_id='7', problem='What is 1 + 1?'), gold='2')]
+    [Item(problem=Problem(unique_id='7', problem='What is 1 + 1?'), gold='2', check=None)]
     """
     if limit is not None and limit < 1:
         raise InvalidArgumentError(f"limit must be at least 1, got {limit}")
@@ -166,7 +177,7 @@ def _item(record: dict[str, Any], where: str) -> Item:
         unique_id = hashlib.blake2b(problem.encode(), digest_size=8).hexdigest()
     else:
         unique_id = _text(name, value, where, kinds=(str, int))
-    return Item(Problem(unique_id, problem), _gold(record, where))
+    return Item(Problem(unique_id, problem), _gold(record, where), _check(record, where))
 
 
 def _gold(record: dict[str, Any], where: str) -> str | None:
@@ -177,6 +188,17 @@ def _gold(record: dict[str, Any], where: str) -> str | None:
         value = ", ".join(value)  # OlympiadBench lists the values of one answer
     answer = _text(name, value, where, kinds=(str, int, float))
     return _text(name, answer.rpartition("####")[2], where, kinds=(str,)).strip()
+
+
+def _check(record: dict[str, Any], where: str) -> str | None:
+    if record.get("check") is None:
+        return None
+    check = _text("check", record["check"], where, kinds=(str,))
+    try:
+        find_check(check)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    return check
 
 
 def _first(record: dict[str, Any], names: tuple[str, ...]) -> tuple[str | None, Any]:

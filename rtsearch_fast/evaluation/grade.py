@@ -15,13 +15,15 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
 from ..errors import InvalidArgumentError, MissingExtraError, SearchError
 from .answers import compare_plainly, compare_symbolically
+from .checks import find_check
+from .data import Item
 
 __all__ = ["Grade", "Grader"]
 
@@ -50,8 +52,8 @@ class Grade:
     relative : bool
         `correct`, or both are numbers and differ by at most 1e-4 of the right one.
     how : str
-        What decided: "none" (there is no answer), "string", "number", "symbolic", "refused" (too
-        long), "timeout" or "crash".
+        What decided: "none" (there is no answer), "string", "number", "symbolic", "check",
+        "refused" (too long), "timeout" or "crash".
     """
 
     correct: bool
@@ -105,6 +107,41 @@ class Grader:
     def grade(self, pred: str | None, gold: str) -> Grade:
         """Judge one answer; `pred` is what the box held, None if there was none."""
         return self.grade_many([(pred, gold)])[0]
+
+    def grade_item(self, item: Item, answers: Sequence[str | None]) -> list[Grade]:
+        """Judge answers to one problem, by its own check if it has one; in their order.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The problem has neither a right answer nor a check.
+
+        Examples
+        --------
+        >>> from rtsearch_fast import Problem
+        >>> puzzle = Problem("1", "Use each of 1, 2, 3 and 4 once to make 24.")
+        >>> with Grader() as grader:
+        ...     grades = grader.grade_item(Item(puzzle, None, "countdown"), ["4*3*2*1", "24", None])
+        >>> [(grade.correct, grade.how) for grade in grades]
+        [(True, 'check'), (False, 'check'), (False, 'none')]
+        """
+        if item.check is None:
+            if item.gold is None:
+                raise InvalidArgumentError(
+                    f"problem {item.problem.unique_id} has no right answer and no check: nothing "
+                    "to grade against"
+                )
+            gold = item.gold
+            return self.grade_many((answer, gold) for answer in answers)
+        is_right = find_check(item.check)
+        grades: dict[str | None, Grade] = {}
+        for answer in dict.fromkeys(answers):  # equal answers are checked once
+            grade = _grade_without_reading(answer)
+            if grade is None:
+                right = is_right(item.problem.problem, answer or "")
+                grade = Grade(right, right, "check")
+            grades[answer] = grade
+        return [grades[answer] for answer in answers]
 
     def grade_many(self, pairs: Iterable[tuple[str | None, str]]) -> list[Grade]:
         """Judge many ``(pred, gold)`` pairs in parallel; the results are in their order.
@@ -168,12 +205,19 @@ class Grader:
 
 def _grade_plainly(pred: str | None, gold: str) -> Grade | None:
     """The grade if no computer algebra is needed for it, else None."""
+    if (grade := _grade_without_reading(pred)) is not None or pred is None:
+        return grade
+    verdict = compare_plainly(pred, gold)
+    return None if verdict is None else Grade(*verdict)
+
+
+def _grade_without_reading(pred: str | None) -> Grade | None:
+    """The grade of what is no answer, whatever the right one is; else None."""
     if pred is None or not pred.strip():
         return Grade(False, False, "none")
     if len(pred) > _MAX_LENGTH:
         return Grade(False, False, "refused")
-    verdict = compare_plainly(pred, gold)
-    return None if verdict is None else Grade(*verdict)
+    return None
 
 
 class _Worker:

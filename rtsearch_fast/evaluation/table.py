@@ -42,11 +42,11 @@ class Row:
     seconds: float = math.nan
 
 
-def wilson_interval(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
     """The Wilson score interval of a proportion; 95 % with the default `z`.
 
     It stays inside [0, 1] and keeps its width at 0 and at n successes, where the textbook
-    interval collapses to a point. With `n` of 0 nothing is known: (0, 1).
+    interval collapses to a point. With `n` of 0 nothing is known: (0, 1). Counts need not be whole.
 
     Examples
     --------
@@ -71,28 +71,27 @@ def wilson_interval(successes: int, n: int, z: float = 1.959964) -> tuple[float,
 
 
 def render_table(rows: Iterable[Row]) -> str:
-    """The rows as aligned text, without a trailing newline.
+    """The rows as aligned text, without a trailing newline; tokens are those of a problem.
 
     The relative accuracy is a column only where it differs from the exact one in some row.
 
     Examples
     --------
-    >>> print(render_table([Row("cot", 100, 40, 40, 40, 30_000, 0, 12.5)]))
-    method  n    accuracy  95 % interval  found   policy tok/problem  reward tok/problem  seconds
-    cot     100  40.0 %    30.9 - 49.8 %  40.0 %               300.0                 0.0     12.5
+    >>> print(render_table([Row("cot", 100, 40, 40, 45, 30_000, 0, 12.5)]))
+    method  n    chosen  95 % interval  found   its interval   policy tok  reward tok  seconds
+    cot     100  40.0 %  30.9 - 49.8 %  45.0 %  35.6 - 54.8 %       300.0         0.0     12.5
     """
     rows = list(rows)
     relative = any(row.correct_relative != row.correct for row in rows)
-    columns = ["method", "n", "accuracy", "95 % interval"]
+    columns = ["method", "n", "chosen", "95 % interval"]
     columns += ["rel. 1e-4"] if relative else []
-    columns += ["found", "policy tok/problem", "reward tok/problem", "seconds"]
+    columns += ["found", "its interval", "policy tok", "reward tok", "seconds"]
     lines = [columns]
     for row in rows:
-        low, high = wilson_interval(row.correct, row.n)
-        cells = [row.method, str(row.n), _percent(row.correct, row.n)]
-        cells.append(f"{100 * low:.1f} - {100 * high:.1f} %")
+        cells = [row.method, str(row.n)]
+        cells += [_percent(row.correct, row.n), _interval(row.correct, row.n)]
         cells += [_percent(row.correct_relative, row.n)] if relative else []
-        cells.append(_percent(row.found, row.n))
+        cells += [_percent(row.found, row.n), _interval(row.found, row.n)]
         cells += [_mean(row.policy_tokens, row.n), _mean(row.reward_tokens, row.n)]
         cells.append("-" if math.isnan(row.seconds) else f"{row.seconds:.1f}")
         lines.append(cells)
@@ -109,6 +108,11 @@ def _aligned(cells: list[str], widths: list[int]) -> str:
 
 def _percent(count: int, n: int) -> str:
     return f"{100 * count / n:.1f} %" if n else "-"
+
+
+def _interval(count: int, n: int) -> str:
+    low, high = wilson_interval(count, n)
+    return f"{100 * low:.1f} - {100 * high:.1f} %"
 
 
 def _mean(total: int, n: int) -> str:

@@ -16,7 +16,7 @@ from ..search.searcher import Searcher
 from ..search.task import Task
 from .store import RunStore, content_key
 
-__all__ = ["Observer", "record_key", "run_batch", "summarise"]
+__all__ = ["Observer", "grade_result", "record_key", "run_batch", "summarise"]
 
 
 class Observer:
@@ -32,10 +32,14 @@ class Observer:
         """A problem is finished and its record written."""
 
 
-def record_key(searcher: Searcher, item: Item) -> str:
-    """The content key of a problem's record under these settings."""
+def record_key(searcher: Searcher, item: Item, **more: Any) -> str:
+    """The content key of a problem's record under these settings, and what else decides it."""
+    options = asdict(searcher.options)
+    # left out where off, so that files of a time before it can be resumed
+    if not options["narrow"]:
+        del options["narrow"]
     settings = {
-        "options": asdict(searcher.options),
+        "options": options,
         "budget": asdict(searcher.budget),
         "splitter": searcher.splitter.name,
     }
@@ -46,6 +50,9 @@ def record_key(searcher: Searcher, item: Item) -> str:
         searcher.policy.name,
         searcher.reward.name,
         gold=item.gold,
+        # left out where there is none, so that older files can be resumed
+        **({} if item.check is None else {"check": item.check}),
+        **more,
     )
 
 
@@ -87,9 +94,9 @@ async def run_batch(
             async for result in results:
                 key, item = by_problem[id(result.problem)]
                 record = result.to_record()
-                if item.gold is not None:
+                if item.is_graded:
                     # in a thread: the other searches go on while an answer is graded
-                    record |= await asyncio.to_thread(_grade, grader, result, item.gold)
+                    record |= await asyncio.to_thread(grade_result, grader, result, item)
                 if store is not None:
                     store.append(key, record)
                     timing = {"method": method, "seconds": round(result.seconds, 3)}
@@ -103,12 +110,12 @@ async def run_batch(
     return {method: [records[key] for key in keys[method]] for method in keys}
 
 
-def _grade(grader: Grader, result: SearchResult, gold: str) -> dict[str, Any]:
+def grade_result(grader: Grader, result: SearchResult, item: Item) -> dict[str, Any]:
     """Fields on the result's rightness; the only place where search and right answer meet."""
     answers = [candidate.answer for candidate in result.candidates]
-    grades = grader.grade_many((answer, gold) for answer in (result.answer, *answers))
+    grades = grader.grade_item(item, [result.answer, *answers])
     return {
-        "answer": gold,
+        "answer": item.gold,
         "correct": grades[0].correct,
         "correct_relative": grades[0].relative,
         "found": any(grade.correct for grade in grades[1:]),

@@ -112,7 +112,7 @@ def test_eval_when_run_prints_a_table_of_all_methods(
     assert (outcome.code, outcome.err) == (0, "")
     assert is_plain(outcome.out)
     head, *rows = outcome.out.split("\n\n")[0].splitlines()
-    assert "95 % interval" in head and "accuracy" in head
+    assert "95 % interval" in head and "chosen" in head and "found" in head
     assert [row.split()[0] for row in rows] == list(METHODS)
     for row in rows:
         assert re.search(r"^\w+ +4 +\d+\.0 % +\d+\.\d - \d+\.\d % ", row), row

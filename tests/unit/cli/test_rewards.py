@@ -173,3 +173,35 @@ def test_flags_when_the_judge_is_the_embedded_model_say_so():
         ModelFlags(reward_kind="classifier"),
     ):
         assert not other.judge_is_embedded
+
+
+# --- written checks ----------------------------------------------------------------------
+
+
+def test_solve_when_checks_are_written_counts_their_tokens(rtsearch, start_server, toy_flags):
+    server = start_server()
+    flags = ("--reward-check-tokens", "5", "--reward-verdict", r"\n=> ")
+    outcome = rtsearch("solve", "1 2 3", *BUDGET, *flags, *toy_flags(server))
+    assert (outcome.code, outcome.err) == (0, "")
+    (tokens,) = re.findall(r"\d+ \+ (\d+) tokens of policy \+ reward", outcome.out)
+    assert int(tokens) > 5
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--reward-check-tokens", "-1"), "--reward-check-tokens -1: give a number of tokens"),
+        (("--reward-check-tokens", "9", "--reward-verdict", " "), "verdict=' '"),
+        (
+            ("--reward-check-tokens", "9", "--reward-kind", "classifier"),
+            "needs --reward-kind generative",
+        ),
+        (
+            ("--reward-check-tokens", "9", "--reward-check-template", "none.txt"),
+            "template 'none.txt' is neither a preset",
+        ),
+    ],
+)
+def test_solve_when_checks_make_no_sense_says_so(rtsearch, start_server, toy_flags, flags, text):
+    outcome = rtsearch("solve", "1 2", *toy_flags(start_server()), *flags)
+    assert text in outcome.error

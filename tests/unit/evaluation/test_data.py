@@ -183,3 +183,18 @@ def test_texts_survive(texts: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
         assert [item.problem.problem for item in load_problems("-")] == texts
+
+
+def test_check_is_read_and_must_be_known(tmp_path: Path) -> None:
+    path = tmp_path / "puzzles.jsonl"
+    path.write_text('{"problem": "p", "check": "countdown"}\n{"problem": "q", "answer": "1"}\n')
+    items = load_problems(path)
+    assert [item.check for item in items] == ["countdown", None]
+    assert [item.gold for item in items] == [None, "1"]
+    assert all(item.is_graded for item in items)
+    path.write_text('{"problem": "p", "check": "sudoku"}\n')
+    with pytest.raises(DataError, match=r"line 1: no check is called 'sudoku': use one of .*chain"):
+        load_problems(path)
+    path.write_text('{"problem": "p", "check": 3}\n')
+    with pytest.raises(DataError, match="line 1: check is 3; it must be text"):
+        load_problems(path)

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 import rtsearch_fast.evaluation.grade as module
 from rtsearch_fast.errors import InvalidArgumentError, MissingExtraError, SearchError
 from rtsearch_fast.evaluation.answers import compare_plainly
+from rtsearch_fast.evaluation.data import Item
 from rtsearch_fast.evaluation.grade import Grade, Grader
+from rtsearch_fast.search.records import Problem
 
 needs_math_verify = pytest.mark.skipif(
     importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed"
@@ -359,3 +361,41 @@ def test_a_busy_worker_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
             break
         time.sleep(0.1)
     assert time.monotonic() < deadline
+
+
+# --- checks ------------------------------------------------------------------
+
+PUZZLE = Problem("p", "Use each of 1, 2, 3 and 4 once to make 24.")
+
+
+def test_check_grades_answers_that_differ_from_the_known_one() -> None:
+    item = Item(PUZZLE, "1*2*3*4", "countdown")
+    answers = ["(1+2+3)*4", "24", "1*2*3*4", None, "", "x" * 5_000, "24"]
+    with Grader() as grader:
+        grades = grader.grade_item(item, answers)
+        assert grader._workers == []
+    assert [grade.correct for grade in grades] == [True, False, True, False, False, False, False]
+    assert [grade.how for grade in grades[3:6]] == ["none", "none", "refused"]
+    assert {grade.how for grade in grades[:3]} == {"check"}
+
+
+def test_check_is_asked_once_of_equal_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def is_right(problem: str, answer: str) -> bool:
+        asked.append(answer)
+        return True
+
+    monkeypatch.setattr(module, "find_check", lambda name: is_right)
+    with Grader() as grader:
+        grades = grader.grade_item(Item(PUZZLE, None, "countdown"), ["1", "2", "1", None])
+    assert asked == ["1", "2"]
+    assert [grade.correct for grade in grades] == [True, True, True, False]
+
+
+def test_item_without_a_check_is_compared_with_its_answer() -> None:
+    with Grader() as grader:
+        grades = grader.grade_item(Item(PUZZLE, "24"), ["24.0", "25"])
+        assert [grade.correct for grade in grades] == [True, False]
+        with pytest.raises(InvalidArgumentError, match="no right answer and no check"):
+            grader.grade_item(Item(PUZZLE, None), ["24"])

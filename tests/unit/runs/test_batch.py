@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rtsearch_fast.errors import EngineError
 from rtsearch_fast.evaluation.data import Item
 from rtsearch_fast.evaluation.grade import Grader
 from rtsearch_fast.runs.batch import Observer, record_key, run_batch, summarise
-from rtsearch_fast.runs.store import RunStore
+from rtsearch_fast.runs.store import RunStore, content_key
 
 ITEMS = [
     Item(Problem(f"toy/{i}", text), str(total(text)))
@@ -132,6 +133,32 @@ def test_key_when_anything_that_matters_differs_is_another():
     ]
     assert len(set(keys)) == len(keys)
     assert record_key(searchers(concurrency=1)[2], item) == keys[0]
+
+
+def test_key_when_newer_settings_are_off_is_that_of_older_files():
+    (searcher, *_), item = searchers(), ITEMS[0]
+    options = asdict(searcher.options)
+    del options["narrow"]
+    settings = {"options": options, "budget": asdict(searcher.budget), "splitter": "labelled"}
+    names = (searcher.policy.name, searcher.reward.name)
+    old = content_key(item.problem, searcher.method, settings, *names, gold=item.gold)
+    assert record_key(searcher, item) == old
+    checked = Item(item.problem, item.gold, "countdown")
+    narrow = searchers(options=SearchOptions(narrow=True))[0]
+    assert len({old, record_key(searcher, checked), record_key(narrow, item)}) == 3
+
+
+def test_run_when_items_have_a_check_is_graded_by_it(monkeypatch):
+    def is_right(problem: str, answer: str) -> bool:
+        return int(answer) == total(problem)
+
+    monkeypatch.setattr("rtsearch_fast.evaluation.grade.find_check", lambda name: is_right)
+    items = [Item(item.problem, None, "sums") for item in ITEMS]
+    known, checked = run(None), run(None, items=items)
+    for method in METHODS:
+        for a, b in zip(known[method], checked[method], strict=True):
+            assert (a["correct"], a["found"]) == (b["correct"], b["found"])
+            assert b["answer"] is None
 
 
 def test_run_when_an_engine_fails_keeps_what_was_finished(tmp_path):

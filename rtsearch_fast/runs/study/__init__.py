@@ -1,0 +1,1 @@
+"""Studies: methods compared over problems, budgets, seeds and settings, at equal tokens."""
