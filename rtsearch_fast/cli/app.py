@@ -13,12 +13,16 @@ from .. import __version__
 from ..errors import SearchError
 from ..search.tree_view import printable
 from .aliases import translate
+from .data import data_app
 from .doctor import doctor
 from .engine import engine_app
 from .eval import evaluate
 from .recipe import RecipeDefaults
 from .settings import STDIN
 from .solve import solve
+from .study import study_app
+from .train import train_app
+from .train_recipe import TrainDefaults
 
 app = App(
     name="rtsearch",
@@ -30,6 +34,9 @@ app.command(solve)
 app.command(evaluate, name="eval")
 app.command(doctor)
 app.command(engine_app)
+app.command(train_app)
+app.command(study_app)
+app.command(data_app)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -38,17 +45,17 @@ def run(arguments: Sequence[str]) -> int:
     logging.getLogger("stamina").setLevel(logging.ERROR)
     _show_warnings()
     arguments = [_translate(argument) for argument in arguments]
-    recipe = RecipeDefaults()
+    recipe, training = RecipeDefaults(), TrainDefaults()
     # RTSEARCH_BUDGET_TOKENS=1000 stands for --budget-tokens 1000, and so on. The command line
     # precedes the environment, which precedes the recipe.
-    app.config = (Env("RTSEARCH_", command=False), recipe)
+    app.config = (Env("RTSEARCH_", command=False), recipe, training)
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         _complain(f"{error} (see rtsearch --help)")
         return 2
     except SearchError as error:
-        _complain(recipe.explain(error))
+        _complain((training if training.used else recipe).explain(error))
         return 1
     except KeyboardInterrupt:
         _complain(

@@ -69,7 +69,12 @@ class TransformersEngine:
         #: Most samples in flight.
         self.max_sequences = self._max_batch = max_batch
         self._batcher = Batcher(
-            self.name, self._model, self._decode, max_batch=max_batch, cache_tokens=cache_tokens
+            self.name,
+            self._model,
+            self._decode,
+            max_batch=max_batch,
+            cache_tokens=cache_tokens,
+            pieces={} if _decodes_token_by_token(self._tokenizer) else None,
         )
 
     @property
@@ -156,6 +161,13 @@ class TransformersEngine:
                 tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False
             )
         )
+
+
+def _decodes_token_by_token(tokenizer: Any) -> bool:
+    """Whether a text is its tokens' texts in a row, but for characters of several tokens."""
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    decoder = type(getattr(core, "decoder", 0)).__name__
+    return decoder in ("NoneType", "ByteLevel", "Fuse")
 
 
 async def _all(futures: Sequence[Future[Any]]) -> list[Any]:

@@ -17,6 +17,8 @@ from .jobs import Job, Row
 from .kv_cache import BLOCK_TOKENS, PrefixCache
 from .packed_model import PackedModel, Span
 from .sampling import TextStream, choose_tokens, uniform
+from .shelves import Place
+from .threads import torch_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +43,8 @@ class Batcher:
         Most samples in flight.
     cache_tokens : int
         Size of the prefix cache.
+    pieces : dict, optional
+        See `TextStream`.
     """
 
     def __init__(
@@ -51,13 +55,16 @@ class Batcher:
         *,
         max_batch: int,
         cache_tokens: int,
+        pieces: dict[int, str] | None = None,
     ) -> None:
         self.name = name
         self.stats = EngineStats()
         self.cache = PrefixCache(cache_tokens)
         self.thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
         self._model = model
+        self._shelves = model.new_shelves()
         self._decode = decode
+        self._pieces = pieces
         self._max_batch = max_batch
         self._rows: list[Row] = []
         self._prefills: list[Job] = []
@@ -114,6 +121,10 @@ class Batcher:
             self._open.discard(job)
 
     def _run(self) -> None:
+        with torch_threads(self._model.threads):
+            self._loop()
+
+    def _loop(self) -> None:
         while True:
             with self._wake:
                 while not (self._closed or self._waiting or self._prefills or self._rows):
@@ -131,6 +142,7 @@ class Batcher:
         with self._wake:
             jobs = list(self._open)
             self._waiting, self._prefills, self._rows = [], [], []
+            self._shelves = self._model.new_shelves()
         for job in jobs:
             job.settle(error=EngineError(reason))
 
@@ -138,49 +150,57 @@ class Batcher:
         """Run one pass: a token for each sample in flight, and as much of prompts as fits."""
         self._admit()
         rows = self._rows
+        for row in rows:
+            row.place.grow(len(row.job.tokens) + row.num_tokens)
+        rows.sort(key=lambda row: row.place.order)
         spans = [
-            Span([row.token], len(row.job.tokens) + row.num_tokens - 1, row.kv, True, True)
+            Span([row.token], len(row.job.tokens) + row.num_tokens - 1, row.place, True)
             for row in rows
         ]
         space = self._model.max_rows - len(spans)
-        ready = []  # prompts that end in this pass
+        parts = []
         for job in self._prefills:
             end = min(len(job.tokens), job.computed + space)
             if end == job.computed:
                 break
-            whole = end == len(job.tokens)
-            spans.append(Span(job.tokens[job.computed : end], job.computed, job.kv, False, whole))
+            tokens = job.tokens[job.computed : end]
+            parts.append((job, Span(tokens, job.computed, job.kv, end == len(job.tokens))))
             space -= end - job.computed
             job.computed = end
-            if whole:
-                ready.append(job)
+        spans += [span for _, span in parts]
         if not spans:
             return
         logprobs = self._model.forward(spans)
         self.stats = replace(self.stats, passes=self.stats.passes + 1)
-        broken = logprobs.isnan().any(-1).tolist()
+        for job, span in parts:
+            assert not isinstance(span.kv, Place)
+            job.kv = span.kv
+        ready = [job for job, span in parts if span.wants_logits]
+        # A broken logit makes the whole row NaN.
+        broken = logprobs[:, 0].isnan().tolist()
         drawn = []
-        for row, after, nan in zip(rows, logprobs[:, None], broken, strict=False):
-            if nan:
+        for i, row in enumerate(rows):
+            if broken[i]:
                 self._fail_nan(row.job)
             else:
-                drawn.append((row, after))
-        ends = zip(ready, logprobs[len(rows) :, None], broken[len(rows) :], strict=True)
-        for job, after, nan in ends:
+                drawn.append((row, i))
+        for i, job in enumerate(ready, len(rows)):
             self._prefills.remove(job)
-            if nan:
+            if broken[i]:
                 self._fail_nan(job)
                 continue
             self.cache.insert(job.tokens, job.kv)
             if job.labels:
-                job.settle(tuple(after[0, job.labels].tolist()))
+                job.settle(tuple(logprobs[i, job.labels].tolist()))
             else:
-                drawn += [(row, after) for row in self._new_rows(job)]
-        self._draw(drawn)
+                drawn += [(row, i) for row in self._new_rows(job)]
+        self._draw(drawn, logprobs)
 
     def _admit(self) -> None:
         """Drop what was cancelled, and begin what waits and has room."""
-        self._rows = [row for row in self._rows if not row.job.future.done()]
+        import torch
+
+        self._leave([row for row in self._rows if row.job.future.done()])
         self._prefills = [job for job in self._prefills if not job.future.done()]
         with self._wake:
             waiting, self._waiting = self._waiting, []
@@ -201,9 +221,7 @@ class Batcher:
                 left.append(job)
                 continue
             room -= job.num_rows
-            job.kv = self._model.new_kv(len(job.tokens) + job.request.max_tokens)
-            for i, block in enumerate(blocks):
-                job.kv[:, :, :, i * BLOCK_TOKENS : (i + 1) * BLOCK_TOKENS] = block
+            job.kv = torch.cat(blocks, 3) if blocks else self._model.no_kv()
             job.computed = known
             self._prefills.append(job)
             self.stats = replace(
@@ -229,44 +247,56 @@ class Batcher:
         size = len(job.tokens)
         rows = []
         for index in range(job.num_rows):
-            kv = job.kv
-            if index:
-                kv = self._model.new_kv(size + job.request.max_tokens)
-                kv[:, :, :, :size] = job.kv[:, :, :, :size]
-            stream = TextStream(self._decode, job.tokens[-_TEXT_CONTEXT:], job.request.stop)
-            rows.append(Row(job, index, kv, stream))
+            place = self._shelves.place(size + 1, job.kv, size)
+            context = job.tokens[-_TEXT_CONTEXT:]
+            stream = TextStream(self._decode, context, job.request.stop, self._pieces)
+            rows.append(Row(job, index, place, stream))
+        self._rows += rows
         return rows
 
-    def _draw(self, drawn: Sequence[tuple[Row, Tensor]]) -> None:
-        """Give each row its next token, given log-probabilities [1, vocabulary]."""
+    def _leave(self, rows: Sequence[Row]) -> None:
+        if not rows:
+            return
+        # Those that lie last first: then none must be moved twice.
+        for row in sorted(rows, key=lambda row: row.place.order, reverse=True):
+            row.place.drop()
+        gone = set(rows)
+        self._rows = [row for row in self._rows if row not in gone]
+
+    def _draw(self, drawn: Sequence[tuple[Row, int]], logprobs: Tensor) -> None:
+        """Give each row its next token, given which log-probabilities are its."""
         import torch
 
-        alike: dict[tuple[float, float], list[tuple[Row, Tensor]]] = {}
-        for row, logprobs in drawn:
+        alike: dict[tuple[float, float], list[tuple[Row, int]]] = {}
+        for row, i in drawn:
             key = (row.job.request.temperature, row.job.request.top_p)
-            alike.setdefault(key, []).append((row, logprobs))
-        self._rows = []
+            alike.setdefault(key, []).append((row, i))
+        ended = []
         for (temperature, top_p), group in alike.items():
-            logprobs = torch.cat([row_logprobs for _, row_logprobs in group])
+            indices = torch.tensor([i for _, i in group], device=logprobs.device)
+            after = logprobs[indices]
             uniforms = [
                 uniform(row.job.request.seeds[row.index], row.num_tokens) for row, _ in group
             ]
-            tokens = choose_tokens(logprobs, uniforms, temperature, top_p)
-            chosen = logprobs[range(len(tokens)), tokens].tolist()
+            tokens = choose_tokens(after, uniforms, temperature, top_p)
+            chosen = after[range(len(tokens)), tokens].tolist()
             for (row, _), token, logprob in zip(group, tokens, chosen, strict=True):
-                self._advance(row, token, logprob)
+                if not self._advance(row, token, logprob):
+                    ended.append(row)
+        self.stats = replace(self.stats, generated_tokens=self.stats.generated_tokens + len(drawn))
+        self._leave(ended)
 
     def _fail_nan(self, job: Job) -> None:
         text = f"{self.name} computed NaN: its weights are damaged, or too large for its dtype"
         job.settle(error=EngineError(text))
 
-    def _advance(self, row: Row, token: int, logprob: float) -> None:
+    def _advance(self, row: Row, token: int, logprob: float) -> bool:
+        """Add a token; return whether the sample goes on."""
         request = row.job.request
         row.token = token
         row.token_ids.append(token)
         row.num_tokens += 1
         row.logprob += logprob
-        self.stats = replace(self.stats, generated_tokens=self.stats.generated_tokens + 1)
         reason: FinishReason | None = None
         if token in self._model.eos:
             reason = "eos"
@@ -276,8 +306,7 @@ class Batcher:
             reason = "length"
         row.ends.append(len(row.stream.text))
         if reason is None:
-            self._rows.append(row)
-            return
+            return True
         if reason != "stop":
             row.stream.finish()
         samples = row.job.samples
@@ -293,3 +322,4 @@ class Batcher:
         )
         if len(samples) == row.job.num_rows:
             row.job.settle([samples[i] for i in range(len(samples))])
+        return False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import EngineError
 from ..protocol import CompletionRequest, Sample
 from .sampling import TextStream
+from .shelves import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +50,7 @@ class Row:
 
     job: Job
     index: int
-    kv: Tensor
+    place: Place
     stream: TextStream
     token: int = -1  # drawn last
     num_tokens: int = 0

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import EngineError, MissingExtraError
-from .packed_attention import CHUNK, PackedPass, Span, packed_attention
+from .packed_attention import packed_attention
+from .packed_pass import PackedPass, Span
+from .shelves import Shelves
+from .threads import torch_threads
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +29,10 @@ __all__ = ["PackedModel", "Span", "quiet_transformers"]
 _log = logging.getLogger(__name__)
 
 _ATTENTION = "rtsearch_packed"
+
+#: Parameters below which operations take microseconds, so that one thread computes them: a second
+#: one gains little, and where the cores are busy each operation would wait for both.
+_SMALL = 20_000_000
 
 
 class PackedModel:
@@ -47,6 +54,8 @@ class PackedModel:
     eos : frozenset of int
     max_rows : int
         Most tokens in one pass.
+    threads : int
+        Threads of torch that `forward` must be called with, see `torch_threads`.
     """
 
     def __init__(self, folder: Path, *, dtype: str, device: str | None, min_rows: int) -> None:
@@ -88,19 +97,22 @@ class PackedModel:
         head_size = getattr(config, "head_dim", None)
         head_size = head_size or config.hidden_size // config.num_attention_heads
         self._kv_shape = (config.num_hidden_layers, 2, heads, head_size)
-        self._sizes = self._equal_sizes(min_rows)
+        self._small = self._model.num_parameters() < _SMALL
+        self.threads = 1 if self._small else torch.get_num_threads()
+        with torch_threads(self.threads):
+            self._sizes = self._equal_sizes(min_rows)
         self.max_rows = self._sizes[-1]
 
-    def new_kv(self, capacity: int) -> Tensor:
-        """Return room for the keys and values of ``capacity`` positions, see `Span`."""
+    def no_kv(self) -> Tensor:
+        """Return the keys and values of a prompt of which none are known yet, see `Span`."""
         import torch
 
         layers, two, heads, head_size = self._kv_shape
-        capacity = -(-capacity // CHUNK) * CHUNK
-        # Zeros, since a chunk's call also reads (and then ignores) positions not yet written.
-        return torch.zeros(
-            (layers, two, heads, capacity, head_size), dtype=self.dtype, device=self.device
-        )
+        return torch.empty((layers, two, heads, 0, head_size), dtype=self.dtype, device=self.device)
+
+    def new_shelves(self) -> Shelves:
+        """Return shelves for the sequences in flight."""
+        return Shelves(self._kv_shape, self.dtype, self.device)
 
     def forward(self, spans: Sequence[Span]) -> Tensor:
         """Run the model over all spans.
@@ -128,7 +140,7 @@ class PackedModel:
                 position_ids=torch.tensor([positions + [0] * fill], device=self.device),
                 logits_to_keep=torch.tensor(rows, device=self.device),
                 use_cache=False,
-                packed_pass=PackedPass(spans),
+                packed_pass=PackedPass(spans, self.device),
             ).logits[0]
             return torch.log_softmax(logits.float(), -1)[: len(last)]
 
@@ -144,6 +156,8 @@ class PackedModel:
         import torch
 
         sizes = [8, 16, 32, 48, 64, 96, 128]
+        if self._small:  # trying is cheap, and the more fits into a pass the better
+            sizes += range(160, 513, 32)
         while sizes[-1] < min_rows:
             sizes.append(2 * sizes[-1])
         vocabulary = self._model.config.get_text_config().vocab_size
@@ -151,8 +165,11 @@ class PackedModel:
 
         def run(row_tokens: list[int]) -> Tensor:
             self._sizes = (len(row_tokens),)
-            kv = self.new_kv(1)
-            return self.forward([Span([token], 0, kv, True, True) for token in row_tokens])
+            shelves = self.new_shelves()
+            empty = self.no_kv()
+            return self.forward(
+                [Span([token], 0, shelves.place(1, empty, 0), True) for token in row_tokens]
+            )
 
         reference = run(tokens)
         equal = []

@@ -57,7 +57,7 @@ def choose_tokens(
         return logprobs.argmax(-1).tolist()
     probs = torch.softmax(logprobs / temperature, -1)
     if top_p < 1:
-        probs = torch.stack([_nucleus(row, top_p) for row in probs])
+        probs = _nucleus(probs, top_p)
     # In two levels: one float32 sum over a vocabulary would move the boundaries between tokens,
     # and one float64 sum takes ten times as long.
     blocks = torch.nn.functional.pad(probs, (0, -probs.shape[1] % _BLOCK))
@@ -82,21 +82,24 @@ def _invert(cumulative: Tensor, points: Tensor) -> Tensor:
     return torch.minimum(torch.searchsorted(cumulative, points, right=True), last)
 
 
-def _nucleus(probs: Tensor, top_p: float) -> Tensor:
-    """Zero all but the most likely tokens of one row whose mass reaches ``top_p``."""
+def _nucleus(probs: Tensor, top_p: float, size: int = 256) -> Tensor:
+    """Zero all but the most likely tokens of each row whose mass reaches ``top_p``.
+
+    Seldom are more than ``size`` tokens needed: a full sort would cost far more.
+    """
     import torch
 
-    size = probs.shape[0]
-    k = min(256, size)
-    while True:
-        # Seldom are more than a few hundred tokens needed: a full sort would cost far more.
-        values, tokens = probs.topk(k)
-        mass = values.cumsum(0, dtype=torch.float64)
-        if mass[-1] >= top_p or k == size:
-            break
-        k = min(8 * k, size)
-    kept = tokens[: int((mass < top_p).sum()) + 1]
-    return torch.zeros_like(probs).index_copy_(0, kept, probs[kept])
+    size = min(size, probs.shape[1])
+    values, tokens = probs.topk(size)
+    mass = values.cumsum(1, dtype=torch.float64)
+    # A token stays unless those before it have the mass.
+    values[:, 1:][mass[:, :-1] >= top_p] = 0
+    kept = torch.zeros_like(probs).scatter_(1, tokens, values)
+    if size < probs.shape[1]:
+        short = mass[:, -1] < top_p
+        if short.any():
+            kept[short] = _nucleus(probs[short], top_p, 8 * size)
+    return kept
 
 
 class TextStream:
@@ -109,14 +112,23 @@ class TextStream:
     context : sequence of int
         The last tokens of the prompt: some tokenizers write a token differently at a text's start.
     stop : sequence of str
+    pieces : dict of int to str, optional
+        Texts of tokens of whole characters, filled here and shared by all streams of a tokenizer
+        that writes a token alike wherever it stands, but for a text's start.
     """
 
     def __init__(
-        self, decode: Callable[[list[int]], str], context: Sequence[int], stop: Sequence[str]
+        self,
+        decode: Callable[[list[int]], str],
+        context: Sequence[int],
+        stop: Sequence[str],
+        pieces: dict[int, str] | None = None,
     ) -> None:
         self._decode = decode
         self._ids = list(context)
         self._stop = stop
+        self._pieces = {} if pieces is None else pieces
+        self._fills = pieces is not None
         self._overlap = max((len(s) for s in stop), default=1) - 1
         # Text of the tokens before `_read` is out; decoding starts a little earlier, at `_from`.
         self._from, self._read = 0, len(self._ids)
@@ -124,20 +136,31 @@ class TextStream:
 
     def push(self, token: int) -> bool:
         """Add a token; return True, and cut the text, if a stop string is complete."""
-        self._ids.append(token)
+        pieces, ids = self._pieces, self._ids
+        ids.append(token)
+        # Bytes of a character may be open, unless the token before is one of whole characters too.
+        if token in pieces and len(ids) > 1 and ids[-2] in pieces:
+            return self._add(pieces[token])
         return self._advance(final=False)
 
     def finish(self) -> bool:
         """Write out a last incomplete character, as U+FFFD; return as `push` does."""
-        return self._advance(final=True)
+        return self._read < len(self._ids) and self._advance(final=True)
 
     def _advance(self, final: bool) -> bool:
         known = self._decode(self._ids[self._from : self._read])
         window = self._decode(self._ids[self._from :])
         if window.endswith(_REPLACEMENT) and not final:
             return False  # part of a character whose other bytes are still to come
+        new = window[len(known) :]
+        alone = 0 < self._read == len(self._ids) - 1 and not known.endswith(_REPLACEMENT)
+        if self._fills and alone and _REPLACEMENT not in new:
+            self._pieces[self._ids[-1]] = new
+        return self._add(new)
+
+    def _add(self, new: str) -> bool:
         start = max(0, len(self.text) - self._overlap)
-        self.text += window[len(known) :]
+        self.text += new
         self._from, self._read = self._read, len(self._ids)
         found = [i for i in (self.text.find(s, start) for s in self._stop) if i >= 0]
         if found:

@@ -1,0 +1,161 @@
+"""`rtsearch train sft | dpo | reward | process | cotrain`: train policies and reward models."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from ..training.cotrain.settings import CotrainSettings
+from ..training.settings import (
+    DpoSettings,
+    ProcessSettings,
+    RewardSettings,
+    SftSettings,
+    TrainSettings,
+)
+
+__all__ = ["cotrain", "dpo", "process", "reward", "sft", "train_app"]
+
+train_app = App(name="train", help="Train policies and reward models.")
+
+_DryRun = Annotated[bool, Parameter(negative=())]
+
+
+@train_app.command
+def sft(
+    *,
+    recipe: Path | None = None,
+    dry_run: _DryRun = False,
+    settings: Annotated[SftSettings | None, Parameter(name="*")] = None,
+) -> int:
+    """Instruction tuning: train a policy on solutions. Rows have problem and solution.
+
+    Parameters
+    ----------
+    recipe
+        YAML file; what its `sft` holds are the defaults of this command's options.
+    dry_run
+        Check settings and sizes and estimate the memory, without weights, and stop.
+    """
+    from ..training.sft import train_sft
+
+    return _train("sft", train_sft, settings or SftSettings(), dry_run)
+
+
+@train_app.command
+def dpo(
+    *,
+    recipe: Path | None = None,
+    dry_run: _DryRun = False,
+    settings: Annotated[DpoSettings | None, Parameter(name="*")] = None,
+) -> int:
+    """Preference optimisation of a policy. Rows have problem, chosen and rejected.
+
+    Parameters
+    ----------
+    recipe
+        YAML file; what its `dpo` holds are the defaults of this command's options.
+    dry_run
+        Check settings and sizes and estimate the memory, without weights, and stop.
+    """
+    from ..training.dpo import train_dpo
+
+    return _train("dpo", train_dpo, settings or DpoSettings(), dry_run)
+
+
+@train_app.command
+def reward(
+    *,
+    recipe: Path | None = None,
+    dry_run: _DryRun = False,
+    settings: Annotated[RewardSettings | None, Parameter(name="*")] = None,
+) -> int:
+    """Train a reward model on finished solutions. Rows have problem, solution and label.
+
+    Parameters
+    ----------
+    recipe
+        YAML file; what its `reward` holds are the defaults of this command's options.
+    dry_run
+        Check settings and sizes and estimate the memory, without weights, and stop.
+    """
+    from ..training.reward import train_reward
+
+    return _train("reward", train_reward, settings or RewardSettings(), dry_run)
+
+
+@train_app.command
+def process(
+    *,
+    recipe: Path | None = None,
+    dry_run: _DryRun = False,
+    settings: Annotated[ProcessSettings | None, Parameter(name="*")] = None,
+) -> int:
+    """Train a process reward model. Rows have problem, steps and a label for each step.
+
+    Parameters
+    ----------
+    recipe
+        YAML file; what its `process` holds are the defaults of this command's options.
+    dry_run
+        Check settings and sizes and estimate the memory, without weights, and stop.
+    """
+    from ..training.process import train_process
+
+    return _train("process", train_process, settings or ProcessSettings(), dry_run)
+
+
+@train_app.command
+def cotrain(
+    *,
+    recipe: Path,
+    settings: Annotated[CotrainSettings | None, Parameter(name="*")] = None,
+) -> int:
+    """Train a policy and its reward model together, from nothing or from a model.
+
+    Parameters
+    ----------
+    recipe
+        YAML file; what its `cotrain` holds are the defaults of this command's options, its `sft`,
+        `reward` and `dpo` are the settings of the trainers.
+    """
+    from ..training.cotrain import cotrain as train
+    from .train_recipe import load_settings
+
+    sft, reward, dpo = (
+        load_settings(SftSettings, recipe, "sft"),
+        load_settings(RewardSettings, recipe, "reward"),
+        load_settings(DpoSettings, recipe, "dpo"),
+    )
+    try:
+        pair = train(settings or CotrainSettings(), sft, reward, dpo)
+    except KeyboardInterrupt:
+        print("rtsearch: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    print(f"{pair.policy}\n{pair.reward}\n{pair.seconds / 60:.1f} minutes, {pair.tokens:,} tokens")
+    return 0
+
+
+def _train(name: str, train: Callable[[Any], Any], settings: TrainSettings, dry_run: bool) -> int:
+    if dry_run:
+        from ..training.memory import plan
+
+        print(plan(name, settings).render())
+        return 0
+    try:
+        result = train(settings)
+    except KeyboardInterrupt:
+        kept = "; --resume goes on from the last checkpoint" if settings.save_steps else ""
+        print(f"rtsearch: interrupted{kept}", file=sys.stderr)
+        return 130
+    if os.environ.get("RANK", "0") != "0":
+        return 0  # one process tells
+    print(
+        f"{result.folder}: {result.metrics['steps']} steps, loss {result.metrics['last_loss']:.4f}"
+    )
+    return 0
