@@ -79,7 +79,7 @@ class Models:
             self.reward_engine, self.reward = pooled_reward(flags, judge)
             self.engine = _engine(flags.model, flags.base_url, flags)
         self.policy = PromptedPolicy(self.engine, prompt)
-        if self.golden is None:
+        if self.golden is None and flags.judge_is_embedded:  # the name of another may be asked for
             self.golden = Golden.known(self.reward.name)
         if self._recording is not None:
             self.policy = RecordedPolicy(self._recording, self.policy)

@@ -28,6 +28,7 @@ from ..search.options import Budget, SearchOptions
 from .engine import EngineFlags, start
 from .eval import evaluate, graded_problems, method_names
 from .models import SEQUENCES, Models
+from .problems import is_generated
 from .reader import Setting, unknown_key
 from .recipe import EngineDefaults, Recipe, RecipeDefaults
 from .settings import SMOLLM2, BudgetFlags, ModelFlags, check_search
@@ -240,7 +241,7 @@ class _Evaluation:
     def items(self) -> list[Item] | None:
         """The problems; None if they are not named, or not there."""
         data = self.arguments["data"]
-        if "data" not in self.recipe.eval or (str(data) != "demo" and not data.exists()):
+        if "data" not in self.recipe.eval or not (is_generated(data) or data.exists()):
             return None
         return graded_problems(data, limit=self.arguments["limit"], start=self.arguments["start"])
 

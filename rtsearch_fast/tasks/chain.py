@@ -17,12 +17,11 @@ from .naming import unique_id
 __all__ = ["Chain"]
 
 _NAMES = "abcdefghij"
-_FIRST = re.compile(r"([0-9]{1,9})\*a=([0-9]{1,9})")
-_NEXT = re.compile(r"([0-9]{1,9})\*([a-j])=([a-j])([+-])([0-9]{1,9})")
-_FIRST_STEP = re.compile(r"## Step [0-9]{1,9}: ([0-9]{1,9})\*([0-9]{1,9})=([0-9]{1,9})\s*")
-_NEXT_STEP = re.compile(
-    r"## Step [0-9]{1,9}: ([0-9]{1,9})([+-])([0-9]{1,9})=([0-9]{1,9}), ([0-9]{1,9})\*([0-9]{1,9})=([0-9]{1,9})\s*"
-)
+_N = "([0-9]{1,9})"
+_FIRST = re.compile(rf"{_N}\*a={_N}")
+_NEXT = re.compile(rf"{_N}\*([a-j])=([a-j])([+-]){_N}")
+_FIRST_STEP = re.compile(rf"## Step [0-9]+: {_N}\*{_N}={_N}\s*")
+_NEXT_STEP = re.compile(rf"## Step [0-9]+: {_N}([+-]){_N}={_N}, {_N}\*{_N}={_N}\s*")
 
 
 class Chain:
@@ -40,9 +39,9 @@ class Chain:
 
     def __init__(
         self,
-        length: int = 5,
-        factors: tuple[int, int] = (3, 19),
-        values: tuple[int, int] = (11, 69),
+        length: int = 6,
+        factors: tuple[int, int] = (3, 39),
+        values: tuple[int, int] = (11, 99),
     ) -> None:
         self.length = length
         self.factors = factors

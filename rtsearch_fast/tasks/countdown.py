@@ -2,8 +2,8 @@
 
 A solution has three steps, each of which keeps some numbers and makes one of two others; the
 answer is the expression. What is kept is said first, so that a result that a calculator corrects
-stands in one place. The form of the puzzle is that of TinyZero and of reasoning-gym; made here because a
-solution in steps and a check that evaluates no text are wanted.
+stands in one place. The form of the puzzle is that of TinyZero and of reasoning-gym; made here
+because a solution in steps and a check that evaluates no text are wanted.
 """
 
 from __future__ import annotations
@@ -19,12 +19,9 @@ from .naming import unique_id
 
 __all__ = ["Countdown"]
 
-_PROBLEM = re.compile(
-    r"Use each of ([0-9]{1,9}), ([0-9]{1,9}), ([0-9]{1,9}) and ([0-9]{1,9}) once to make ([0-9]{1,9})\."
-)
-_STEP = re.compile(
-    r"## Step [0-9]{1,9}: (?:keep ([0-9,]+): )?([0-9]{1,9})([-+*/])([0-9]{1,9})=([0-9]{1,9})\s*"
-)
+_N = "([0-9]{1,9})"
+_PROBLEM = re.compile(rf"Use each of {_N}, {_N}, {_N} and {_N} once to make {_N}\.")
+_STEP = re.compile(rf"## Step [0-9]+: (?:keep ([0-9,]+): )?{_N}([-+*/]){_N}={_N}\s*")
 _TOKEN = re.compile(r"[0-9]{1,9}|[-+*/()]")
 
 

@@ -9,7 +9,7 @@ from ..errors import DataError, InvalidArgumentError
 from ..reward.stepwise import ProcessTemplate
 from .data import PROCESS, Row, read_rows
 from .models import load_model, load_tokenizer
-from .pooled import HEAD, name_classifier, padded
+from .pooled import HEAD, padded
 from .settings import ProcessSettings
 from .text import IGNORED, encode, fit
 from .trainer import (
@@ -109,9 +109,7 @@ def train_process(settings: ProcessSettings, *, quiet: bool = False) -> TrainRes
             processing_class=tokenizer,
         )
         trainer.model_accepts_loss_kwargs = True  # the loss knows of accumulated batches
-        result = run(job, trainer, progress)
-        name_classifier(result.folder)
-        return result
+        return run(job, trainer, progress)
 
 
 def _model(settings: ProcessSettings, tokenizer: Any) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 from ..engine.embedded import name_portable_tokenizer
 from ..errors import InvalidArgumentError, MissingExtraError, RunStoreError, SearchError
 from .batches import length_sampler
+from .pooled import name_classifier
 from .progress import Progress
 from .settings import TrainSettings
 
@@ -127,9 +128,10 @@ def claim(settings: TrainSettings) -> None:
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
-    if (folder / _CONFIG).exists() or (_checkpoints(folder) and not settings.resume):
+    is_done = any((folder / name).exists() for name in (_CONFIG, "adapter_config.json"))
+    if is_done or (_checkpoints(folder) and not settings.resume):
         remedy = "choose another output"
-        if not (folder / _CONFIG).exists():
+        if not is_done:
             remedy = "give --resume to go on from its last checkpoint, or choose another output"
         raise RunStoreError(f"{folder}: holds a trained model already: {remedy}")
 
@@ -373,6 +375,8 @@ def _save(job: Job, trainer: Any, metrics: Mapping[str, Any]) -> None:
     if not _is_main():
         return
     job.tokenizer.save_pretrained(part)
+    if (part / _CONFIG).exists():
+        name_classifier(part)
     name_portable_tokenizer(part / "tokenizer_config.json")
     for name in ("training_args.bin", "README.md"):
         (part / name).unlink(missing_ok=True)

@@ -35,7 +35,7 @@ from .judging import reward_rows
 from .measure import measure_adversarial, measure_policy, measure_reward, score_steps
 from .models import open_engine, policy_of, reward_of
 from .plots import plot_losses, plot_rounds, require_plots
-from .questions import dev_questions, questions, solved_problems
+from .questions import dev_questions, known_solutions, questions, solved_problems
 from .sampling import NoReward, sample_solutions
 from .settings import CotrainSettings
 from .stages import Stages
@@ -203,6 +203,7 @@ class _Loop:
         def work(folder: Path) -> dict[str, Any]:
             samples = self._draw(items, policy, judge, self.settings.samples)
             write_samples(folder / "samples.jsonl", samples)
+            self._write_known(folder, number, items, samples, judge)
             right = sum(sample.right for sample in samples) / len(samples)
             tokens = sum(sample.num_tokens for sample in samples)
             return {
@@ -214,9 +215,40 @@ class _Loop:
 
         return self.stages.run(f"round{number}-sample", work, self._told(_SAMPLE, policy, judge))
 
+    def _write_known(
+        self,
+        folder: Path,
+        number: int,
+        items: Sequence[Item],
+        samples: Sequence[Sampled],
+        judge: Path | None,
+    ) -> None:
+        """Keep the known solutions of questions that no sample solved, for the reward model.
+
+        Without them it would never see the policy's mistakes on what is too hard for the policy.
+        """
+        solved = {sample.unique_id for sample in samples if sample.right}
+        steps = known_solutions(self.settings, number, items)
+        known = [
+            Sampled(
+                item.problem.unique_id,
+                item.problem.problem,
+                steps[item.problem.unique_id],
+                item.gold,
+                True,
+            )
+            for item in items
+            if item.problem.unique_id in steps and item.problem.unique_id not in solved
+        ]
+        if judge is not None and known:
+            known = self._with_scores(known, judge)[0]
+        write_samples(folder / "known.jsonl", known)
+
     def _train_reward(self, number: int, sampled: Path, start: Path) -> Path:
         def choose(folder: Path) -> dict[str, Any]:
             samples = read_samples(sampled / "samples.jsonl")
+            if (sampled / "known.jsonl").stat().st_size:
+                samples += read_samples(sampled / "known.jsonl")
             kept, report = run_filters(samples, standard_filters(_FILTERS, seed=self.settings.seed))
             scored = any(sample.scored for sample in kept)
             selection = select(
@@ -249,19 +281,9 @@ class _Loop:
     def _score(self, number: int, sampled: Path, judge: Path) -> Path:
         def work(folder: Path) -> dict[str, Any]:
             samples = read_samples(sampled / "samples.jsonl")
-            asked = [(s.problem, s.solution) for s in samples if s.answer is not None]
-
-            async def ask(engine: Engine) -> tuple[list[float], int]:
-                return await score_steps(self._judge(engine), asked)
-
-            scores, tokens = self._with_engine(judge, ask)
-            told = iter(scores)
-            scored = [
-                sample if sample.answer is None else replace(sample, score=next(told))
-                for sample in samples
-            ]
+            scored, tokens = self._with_scores(samples, judge)
             write_samples(folder / "samples.jsonl", scored)
-            return {"scored": len(scores), "reward_tokens": tokens}
+            return {"scored": sum(s.scored for s in scored), "reward_tokens": tokens}
 
         return self.stages.run(f"round{number}-score", work, self._told(_SAMPLE, sampled, judge))
 
@@ -406,6 +428,17 @@ class _Loop:
                     await judging.aclose()
 
         return self._with_engine(policy, draw)
+
+    def _with_scores(self, samples: Sequence[Sampled], judge: Path) -> tuple[list[Sampled], int]:
+        """The samples with the scores of a reward model, and the tokens that these cost."""
+        asked = [(s.problem, s.solution) for s in samples if s.answer is not None]
+
+        async def ask(engine: Engine) -> tuple[list[float], int]:
+            return await score_steps(self._judge(engine), asked)
+
+        scores, tokens = self._with_engine(judge, ask)
+        told = iter(scores)
+        return [s if s.answer is None else replace(s, score=next(told)) for s in samples], tokens
 
     def _judge(self, engine: Engine, *, written: bool | None = None) -> Reward:
         if self.reward.kind != "generative":

@@ -155,20 +155,20 @@ def test_doctor_when_told_to_record_writes_what_it_meets_later(rtsearch, start_s
 
 
 def test_flags_when_the_judge_is_the_embedded_model_say_so():
-    from rtsearch_fast.cli.settings import EMBEDDED, ModelFlags
+    from rtsearch_fast.cli.settings import SMOLLM2, ModelFlags
 
     url = "http://127.0.0.1:9/v1"
     for embedded in (
         ModelFlags(),
-        ModelFlags(model=EMBEDDED),
-        ModelFlags(base_url=None, model="some/folder", reward_model=EMBEDDED),
+        ModelFlags(model=SMOLLM2),
+        ModelFlags(base_url=None, model="some/folder", reward_model=SMOLLM2),
     ):
         assert embedded.judge_is_embedded
     for other in (
         ModelFlags(base_url=url),
         ModelFlags(model="some/folder"),
         ModelFlags(reward_base_url=url),
-        ModelFlags(base_url=url, reward_model=EMBEDDED),  # the server has it
+        ModelFlags(base_url=url, reward_model=SMOLLM2),  # the server has it
         ModelFlags(reward_model="other"),
         ModelFlags(reward_kind="classifier"),
     ):

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtsearch_fast.answers import final_answer
+from rtsearch_fast.calculator import correct
 from rtsearch_fast.engine.protocol import CompletionRequest, Sample
 from rtsearch_fast.engine.template import Template, neutralise
 from rtsearch_fast.errors import DataError
 from rtsearch_fast.policy.prompt import PRESETS, PromptTemplate
 from rtsearch_fast.policy.prompted import PromptedPolicy
 from rtsearch_fast.policy.protocol import SampleRequest
-from rtsearch_fast.calculator import correct
 from rtsearch_fast.splitters import LabelledSplitter
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 from rtsearch_fast.training.batches import length_batches, length_sampler
 
@@ -16,9 +17,7 @@ def test_length_batches_when_asked_hold_each_example_once_and_like_lengths_toget
     mixed = [b for b in batches if max(lengths[i] for i in b) - min(lengths[i] for i in b) > 50]
     assert len(mixed) <= 2  # at most one a pool
     long = [lengths[batch[0]] > 60 for batch in batches]
-    assert (
-        sum(a != b for a, b in zip(long, long[1:], strict=False)) > 10
-    )  # not one kind, then the other
+    assert sum(a != b for a, b in pairwise(long)) > 10  # not one kind, then the other
 
 
 def test_length_sampler_when_the_epoch_changes_gives_another_order_and_repeats_itself() -> None:

@@ -111,7 +111,7 @@ def test_cotrain_when_killed_goes_on_and_ends_with_the_same_weights(
     pair = run(tmp_path / "run")
     assert calls[len(before) :] == ["train_dpo", "sample_solutions", "sample_solutions"]
     for name in ("policy", "reward"):
-        mine, other = (p / "model.safetensors" for p in (getattr(pair, name), getattr(finished, name)))
+        mine, other = (getattr(each, name) / "model.safetensors" for each in (pair, finished))
         assert mine.read_bytes() == other.read_bytes()
 
 
