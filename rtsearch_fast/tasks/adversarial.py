@@ -115,6 +115,24 @@ def _wrong_answer(example: Example, rng: random.Random) -> _Steps:
     return (*steps, _other_number(answer, rng))
 
 
+def _missed(example: Example, rng: random.Random) -> _Steps:
+    """All arithmetic is true, but a step does not come out at what it must."""
+    *steps, answer = example.steps
+    at = rng.randrange(len(steps)) if "*" in steps[0] and example.problem[0] == "S" else -1
+    head, sign, work = re.split(r"([-+*/])(?=[0-9]+=[0-9]+\s*$)", steps[at])
+    value = int(work.partition("=")[0])
+    left = int(_NUMBER.findall(head)[-1])
+    if example.problem[0] == "S":  # a chain: another quotient
+        other = max(1, value + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
+        answer = re.sub(rf"(?<![0-9]){value}(?![0-9])", str(other), answer, count=1)
+        steps[at] = f"{head}*{other}={left * other}\n\n"
+    else:
+        other = rng.choice([each for each in "+-*" if each != sign])
+        result = {"+": left + value, "-": left - value, "*": left * value}[other]
+        steps[at] = f"{head}{other}{value}={result}\n\n"
+    return (*steps, answer)
+
+
 def _other_number(text: str, rng: random.Random) -> str:
     numbers = list(_NUMBER.finditer(text))
     number = rng.choice(numbers)
@@ -135,4 +153,5 @@ KINDS: dict[str, Callable[[Example, random.Random], _Steps | None]] = {
     "copied problem": _copied,
     "repeated step": _repeated,
     "other answer": _wrong_answer,
+    "missed": _missed,
 }

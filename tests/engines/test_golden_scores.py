@@ -21,7 +21,7 @@ from rtsearch_fast.reward.question import JudgeTemplate  # noqa: E402
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])
 def engine(request: pytest.FixtureRequest) -> Iterator[TransformersEngine]:
     try:
-        folder = embedded_model()
+        folder = embedded_model("smollm2-135m")
     except MissingExtraError as error:
         pytest.skip(str(error))
     engine = TransformersEngine(folder, dtype=request.param)

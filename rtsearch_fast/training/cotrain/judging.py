@@ -16,6 +16,9 @@ __all__ = ["adversarial_rows", "family_of", "reward_rows"]
 
 Row = dict[str, Any]
 
+#: Share of the traps that a check is written of: it says more than the label.
+_WRITTEN = 0.7
+
 
 def family_of(unique_id: str) -> Family | None:
     """The family of generated problems that a problem is of."""
@@ -104,7 +107,7 @@ def _traps(chosen: Sequence[Sampled], settings: CotrainSettings, rng: random.Ran
                     "solution": list(with_corrections(steps)),
                     "label": label,
                 }
-                if settings.written and rng.random() < 0.5:
+                if settings.written and rng.random() < _WRITTEN:
                     row["check"] = family.check(example.problem, steps).text
                 rows.append(row)
     return rows
