@@ -51,7 +51,7 @@ def run(
     Parameters
     ----------
     recipe
-        YAML file, such as recipes/embedded/study.yaml.
+        YAML file, such as recipes/puzzles/study.yaml.
     families
         Comma-separated: only these sets of problems.
     seeds

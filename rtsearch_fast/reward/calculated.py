@@ -1,4 +1,4 @@
-"""Shows a reward model solutions whose arithmetic was put right, and says where it was not."""
+"""Shows a reward model solutions whose arithmetic was put right."""
 
 from __future__ import annotations
 
@@ -7,28 +7,22 @@ from collections.abc import Sequence
 from ..calculator import correct
 from .protocol import Judgement, Reward
 
-__all__ = ["CORRECTED", "CalculatedReward", "with_corrections"]
-
-#: Follows a step that was corrected.
-CORRECTED = " (corrected)"
+__all__ = ["CalculatedReward", "with_corrections"]
 
 
 def with_corrections(steps: Sequence[str]) -> tuple[str, ...]:
-    r"""Correct the arithmetic of each step, and mark the steps where there was something to do.
+    r"""Correct the arithmetic of each step.
+
+    Nothing marks where there was something to do. A judge that sees a mark learns to look for it
+    and for nothing else: it called every marked solution wrong, and no unmarked one, though in a
+    search all solutions are corrected and unmarked.
 
     Examples
     --------
     >>> with_corrections(["## Step 1: 3+4=7\n\n", "## Step 2: 7*2=15\n\n"])
-    ('## Step 1: 3+4=7\n\n', '## Step 2: 7*2=14 (corrected)\n\n')
+    ('## Step 1: 3+4=7\n\n', '## Step 2: 7*2=14\n\n')
     """
-    shown = []
-    for step in steps:
-        corrected, corrections = correct(step)
-        if corrections:
-            text = corrected.rstrip()
-            corrected = f"{text}{CORRECTED}{corrected[len(text) :]}"
-        shown.append(corrected)
-    return tuple(shown)
+    return tuple(correct(step)[0] for step in steps)
 
 
 class CalculatedReward:

@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Callable
 
+from ..calculator import correct
 from .family import Example, Family
 
 __all__ = ["KINDS", "corrupt"]
@@ -32,14 +33,16 @@ def corrupt(kind: str, family: Family, example: Example, rng: random.Random) -> 
     Returns
     -------
     tuple of str or None
-        Steps; None if this solution cannot be made wrong in this way.
+        Steps; None if this solution cannot be made wrong in this way, also where all that is
+        wrong is the result of a sum, which a calculator puts right.
     """
     steps = KINDS[kind](example, rng)
     if steps is None or steps == example.steps:
         return None
     whole = steps[-1].startswith("## Answer") and steps[-1].endswith("}")
-    # by chance it may have become another right solution
-    return None if whole and family.check(example.problem, steps).first_error is None else steps
+    # by chance it may be another right solution, or become one when a calculator corrects it
+    shown = [correct(step)[0] for step in steps]
+    return None if whole and family.check(example.problem, shown).first_error is None else steps
 
 
 def _fudged(example: Example, rng: random.Random) -> _Steps:
@@ -127,9 +130,9 @@ def _missed(example: Example, rng: random.Random) -> _Steps:
         answer = re.sub(rf"(?<![0-9]){value}(?![0-9])", str(other), answer, count=1)
         steps[at] = f"{head}*{other}={left * other}\n\n"
     else:
-        other = rng.choice([each for each in "+-*" if each != sign])
-        result = {"+": left + value, "-": left - value, "*": left * value}[other]
-        steps[at] = f"{head}{other}{value}={result}\n\n"
+        another = rng.choice([each for each in "+-*" if each != sign])
+        result = {"+": left + value, "-": left - value, "*": left * value}[another]
+        steps[at] = f"{head}{another}{value}={result}\n\n"
     return (*steps, answer)
 
 

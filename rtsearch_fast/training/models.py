@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..engine.embedded import EMBEDDED_MODELS, SHIPPED_MODELS, embedded_model
+from ..engine.embedded import EMBEDDED_MODELS, embedded_model
 from ..errors import EngineError, InvalidArgumentError
 from .settings import Architecture, TrainSettings
 
@@ -219,7 +219,7 @@ def adapter_size(model: Any, settings: TrainSettings) -> int:
 def _source(settings: TrainSettings) -> str:
     if settings.model is None:
         raise InvalidArgumentError("model=None: give a model to start from, or sizes of a new one")
-    if settings.model in EMBEDDED_MODELS or settings.model in SHIPPED_MODELS:
+    if settings.model in EMBEDDED_MODELS:
         return str(embedded_model(settings.model))
     return settings.model
 

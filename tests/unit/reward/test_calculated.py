@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from rtsearch_fast import Judgement
-from rtsearch_fast.reward.calculated import CORRECTED, CalculatedReward, with_corrections
+from rtsearch_fast.reward.calculated import CalculatedReward, with_corrections
 
 
 class Recorder:
@@ -32,9 +32,9 @@ def test_with_corrections_when_sums_are_right_changes_nothing() -> None:
     assert with_corrections(steps) == steps
 
 
-def test_with_corrections_when_a_sum_is_wrong_marks_its_step() -> None:
+def test_with_corrections_when_a_sum_is_wrong_puts_it_right() -> None:
     shown = with_corrections(("## Step 1: 3+4=8\n\n", "## Answer\n\\boxed{8}"))
-    assert shown == (f"## Step 1: 3+4=7{CORRECTED}\n\n", "## Answer\n\\boxed{8}")
+    assert shown == ("## Step 1: 3+4=7\n\n", "## Answer\n\\boxed{8}")
     assert with_corrections(shown) == shown
 
 
@@ -43,7 +43,7 @@ def test_calculated_reward_when_asked_shows_corrected_steps_and_passes_verdicts_
     reward = CalculatedReward(inner)
     judged = asyncio.run(reward.score("?", [("## Step 1: 1+1=3\n\n",), ("## Step 1: 1+1=2\n\n",)]))
     assert [judgement.num_tokens for judgement in judged] == [3, 3]
-    assert inner.seen == [(f"## Step 1: 1+1=2{CORRECTED}\n\n",), ("## Step 1: 1+1=2\n\n",)]
+    assert inner.seen == [("## Step 1: 1+1=2\n\n",), ("## Step 1: 1+1=2\n\n",)]
     assert (reward.max_tokens, reward.name) == (3, "recorder/calculator")
     asyncio.run(reward.aclose())
     assert inner.closed
