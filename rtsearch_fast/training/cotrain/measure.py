@@ -127,12 +127,14 @@ async def _by_step(
 
 
 async def measure_adversarial(
-    reward: Reward, settings: CotrainSettings, *, count: int = 200
+    reward: Reward, settings: CotrainSettings
 ) -> dict[str, dict[str, float]]:
     """Share of wrong solutions of each kind, made of held-out problems, that are called wrong."""
     found: dict[str, dict[str, float]] = {}
     for name in settings.families:
-        made: list[Example] = examples(name, split="heldout", count=count, seed=settings.seed + 78)
+        made: list[Example] = examples(
+            name, split="heldout", count=settings.dev, seed=settings.seed + 78
+        )
         rows = adversarial_rows(made, list(KINDS), random.Random(settings.seed))
         asked = [(example.problem, steps) for _, example, steps in rows]
         asked += [(example.problem, example.steps) for example in made]

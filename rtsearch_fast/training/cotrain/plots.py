@@ -49,7 +49,8 @@ def plot_losses(folders: Mapping[str, Path], path: Path) -> None:
     """Draw the losses that the trainers logged, as PNG."""
     lines: list[_Line] = []
     for name, folder in folders.items():
-        rows = [row for _, row in read_jsonl(folder / "metrics.jsonl") if "loss" in row]
+        log = folder / "metrics.jsonl"  # a short training logs nothing
+        rows = [row for _, row in read_jsonl(log) if "loss" in row] if log.exists() else []
         lines.append((name, [row["step"] for row in rows], [row["loss"] for row in rows]))
     _draw(path, [("loss", "step", lines)], log=True)
 
