@@ -122,7 +122,7 @@ def test_cotrain_when_killed_goes_on_where_it_was_with_what_it_had(
 
 
 def test_cotrain_when_settings_changed_names_the_folder_to_remove(finished: Pair) -> None:
-    with pytest.raises(RunStoreError, match=r"00-data: was made with other settings.*remove"):
+    with pytest.raises(RunStoreError, match=r"01-round0-measure: was made with other settings.*remove"):
         run(finished.policy.parent, samples=8)
 
 
@@ -142,7 +142,7 @@ def test_cotrain_when_a_setting_is_bad_says_so(
     changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
-        run(tmp_path / "run", **changes)
+        cotrain(replace(small(tmp_path / "run"), **changes), SFT, REWARD, DPO, quiet=True)
 
 
 def test_cotrain_when_the_judge_ranks_says_what_to_choose(tmp_path: Path) -> None:
