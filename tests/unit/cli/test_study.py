@@ -157,7 +157,7 @@ def test_report_without_a_folder_says_so(rtsearch, tmp_path):
 
 
 def test_doctor_when_given_a_study_checks_it(rtsearch, recipe):
-    shipped = RECIPES / "embedded" / "study.yaml"
+    shipped = RECIPES / "puzzles" / "study.yaml"
     outcome = rtsearch("doctor", "--recipe", shipped)
     assert outcome.code == 0 and "5 comparisons of countdown, chain" in outcome.out
     recipe.write_text(recipe.read_text().replace("chunk", "chunks"))
@@ -180,7 +180,7 @@ def test_weights_when_a_model_is_trained_anew_are_others(tmp_path: Path):
 
 
 def test_shipped_recipe_is_valid():
-    plan = StudyRecipe.load(RECIPES / "embedded" / "study.yaml")
+    plan = StudyRecipe.load(RECIPES / "puzzles" / "study.yaml")
     assert plan.study.problems == ("countdown", "chain") and plan.count >= 500
     assert len(plan.study.seeds) >= 3 and len(plan.study.comparisons[0].budgets) == 4
 

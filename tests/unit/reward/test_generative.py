@@ -108,7 +108,7 @@ def test_the_name_tells_model_question_and_labels() -> None:
         for preset in PRESETS
         for labels in (("Yes", "No"), ("True", "False"))
     }
-    assert len(names) == 6 and all(name.startswith("model/") for name in names)
+    assert len(names) == 2 * len(PRESETS) and all(name.startswith("model/") for name in names)
     assert (
         GenerativeReward(FakeEngine()).name
         == GenerativeReward(FakeEngine(), JudgeTemplate.load("plain")).name
@@ -134,8 +134,11 @@ def test_a_solution_cannot_leave_its_turn(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_hold_both_texts_and_end_before_the_label(name: str) -> None:
     text = JudgeTemplate.load(name).render("PROBLEM", ("ONE\n", "TWO\n\n"))
-    assert text.count("PROBLEM") == 1 and text.count("ONE\nTWO\n\nIs this") == 1
-    assert "Yes or No" in text and text.endswith("\n")
+    assert text.count("PROBLEM") == 1 and text.endswith("\n")
+    if name in ("verdict", "check"):  # for models trained on these words
+        assert f"ONE\nTWO\n\n## {name.title()}\n" in text
+        return
+    assert text.count("ONE\nTWO\n\nIs this") == 1 and "Yes or No" in text
 
 
 def test_a_file_must_hold_both_places(tmp_path) -> None:
