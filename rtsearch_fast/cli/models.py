@@ -78,8 +78,9 @@ class Models:
             self.reward_engine, self.reward = pooled_reward(flags, judge)
             self.engine = _engine(flags.model, flags.base_url, flags)
         self.policy = PromptedPolicy(self.engine, prompt)
-        if self.golden is None and flags.judge_is_embedded:  # the name of another may be asked for
-            self.golden = Golden.known(self.reward.name)
+        if self.golden is None and flags.judge_is_embedded:
+            shipped = Golden.shipped()  # of one question only
+            self.golden = shipped if shipped.reward == self.reward.name else None
         if self._recording is not None:
             self.policy = RecordedPolicy(self._recording, self.policy)
             self.reward = RecordedReward(self._recording, self.reward)

@@ -90,6 +90,11 @@ def pooled_reward(
             f"--reward-check-tokens {flags.reward_check_tokens} needs --reward-kind generative: a "
             f"{flags.reward_kind} reward model writes nothing"
         )
+    if flags.reward_calculator:
+        raise InvalidArgumentError(
+            f"--reward-calculator needs --reward-kind generative: a {flags.reward_kind} reward "
+            "model is shown solutions as they are"
+        )
     if flags.reward_base_url is None:
         # the policy's server cannot be meant: one that classifies does not generate
         raise InvalidArgumentError(

@@ -121,11 +121,12 @@ def _wrong_answer(example: Example, rng: random.Random) -> _Steps:
 def _missed(example: Example, rng: random.Random) -> _Steps:
     """All arithmetic is true, but a step does not come out at what it must."""
     *steps, answer = example.steps
-    at = rng.randrange(len(steps)) if "*" in steps[0] and example.problem[0] == "S" else -1
+    is_chain = example.unique_id.startswith("chain/")
+    at = rng.randrange(len(steps)) if is_chain else -1
     head, sign, work = re.split(r"([-+*/])(?=[0-9]+=[0-9]+\s*$)", steps[at])
     value = int(work.partition("=")[0])
     left = int(_NUMBER.findall(head)[-1])
-    if example.problem[0] == "S":  # a chain: another quotient
+    if is_chain:  # another quotient
         other = max(1, value + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
         answer = re.sub(rf"(?<![0-9]){value}(?![0-9])", str(other), answer, count=1)
         steps[at] = f"{head}*{other}={left * other}\n\n"

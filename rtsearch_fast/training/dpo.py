@@ -109,6 +109,4 @@ def _examples(
         columns["prompt_ids"].append(a.ids[:start])
         columns["chosen_ids"].append(a.ids[start:])
         columns["rejected_ids"].append(b.ids[start:])
-    if settings.group_by_length:
-        columns["length"] = [max(len(pairs[i][0].ids), len(pairs[i][1].ids)) for i in short]
     return dataset(columns), {"rows": len(short), "too_long": len(rows) - len(short)}

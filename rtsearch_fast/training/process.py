@@ -157,8 +157,6 @@ def _examples(
         labels = [next(marks) if token == tag else None for token in ids]
         columns["input_ids"].append(ids)
         columns["labels"].append([float(IGNORED) if x is None else x for x in labels])
-    if settings.group_by_length:
-        columns["length"] = [len(ids) for ids in columns["input_ids"]]
     steps = sum(label is not None for index in short for label in rows[index]["labels"])
     facts = {"rows": len(short), "too_long": len(rows) - len(short), "steps_judged": steps}
     return dataset(columns), facts

@@ -166,7 +166,7 @@ def _generative(
         "input_ids": [encoded[index].ids for index in short],
         "labels": [encoded[index].labels for index in short],
     }
-    facts = _facts(settings, columns, "input_ids", rows, short)
+    facts = _facts(settings, rows, short)
     return dataset(columns), {**facts, "written": sum("check" in rows[i] for i in short)}
 
 
@@ -180,7 +180,7 @@ def _scored(
         "input_ids": [encoded[index] for index in short],
         "labels": [float(rows[index]["label"]) for index in short],
     }
-    facts = _facts(settings, columns, "input_ids", rows, short)
+    facts = _facts(settings, rows, short)
     return dataset(columns), facts
 
 
@@ -196,7 +196,7 @@ def _ranked(
         "chosen_ids": [chosen[index] for index in short],
         "rejected_ids": [rejected[index] for index in short],
     }
-    facts = _facts(settings, columns, "chosen_ids", rows, short)
+    facts = _facts(settings, rows, short)
     return dataset(columns), facts
 
 
@@ -207,16 +207,8 @@ def _encode(
     return [text.ids for text in encode(tokenizer, texts, [0] * len(texts), None)]
 
 
-def _facts(
-    settings: RewardSettings,
-    columns: dict[str, list[Any]],
-    longest: str,
-    rows: Sequence[Row],
-    short: Sequence[int],
-) -> dict[str, int]:
-    """Add the lengths that grouping wants; return what the metrics are to say of the rows."""
-    if settings.group_by_length:
-        columns["length"] = [len(ids) for ids in columns[longest]]
+def _facts(settings: RewardSettings, rows: Sequence[Row], short: Sequence[int]) -> dict[str, int]:
+    """What the metrics are to say of the rows."""
     facts = {"rows": len(short), "too_long": len(rows) - len(short)}
     if settings.kind != "ranking":
         facts["right"] = sum(rows[index]["label"] for index in short)

@@ -95,6 +95,4 @@ def _examples(
         "input_ids": [encoded[index].ids for index in short],
         "labels": [encoded[index].labels for index in short],
     }
-    if settings.group_by_length:
-        columns["length"] = [len(ids) for ids in columns["input_ids"]]
     return dataset(columns), {"rows": len(short), "too_long": len(rows) - len(short)}

@@ -10,6 +10,7 @@ from ...engine.embedded import name_portable_tokenizer
 from ...policy.prompt import PromptTemplate
 from ...reward.question import JudgeTemplate
 from ...splitters import unescape
+from ...steps import make_splitter
 from ..models import train_tokenizer
 from ..settings import RewardSettings
 from .judging import family_of
@@ -55,6 +56,7 @@ def _texts(
     judge = JudgeTemplate.load(reward.template)
     check = JudgeTemplate.load(reward.check_template or reward.template)
     verdict = unescape(reward.verdict)
+    split = make_splitter("labelled").split
     # every pair of digits, however rare
     yield "\n".join(f"{i} 0{i % 10}, {i:02}" for i in range(100))
     for row in rows:
@@ -64,7 +66,5 @@ def _texts(
         yield judge.render(row["problem"], steps) + reward.labels[0]
         family = family_of(row.get("unique_id", ""))
         if settings.written and family is not None:
-            from ...steps import make_splitter
-
-            found = family.check(row["problem"], make_splitter("labelled").split(row["solution"]))
+            found = family.check(row["problem"], split(row["solution"]))
             yield check.render(row["problem"], steps) + found.text + verdict + reward.labels[1]

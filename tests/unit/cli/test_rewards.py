@@ -193,6 +193,10 @@ def test_solve_when_checks_are_written_counts_their_tokens(rtsearch, start_serve
         (("--reward-check-tokens", "-1"), "--reward-check-tokens -1: give a number of tokens"),
         (("--reward-check-tokens", "9", "--reward-verdict", " "), "verdict=' '"),
         (
+            ("--reward-calculator", "--reward-kind", "classifier"),
+            "--reward-calculator needs --reward-kind generative",
+        ),
+        (
             ("--reward-check-tokens", "9", "--reward-kind", "classifier"),
             "needs --reward-kind generative",
         ),
