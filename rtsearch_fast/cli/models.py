@@ -15,7 +15,7 @@ from ..runs.recording import RecordedPolicy, RecordedReward, Recording
 from ..search.options import Budget, SearchOptions
 from ..search.searcher import Searcher
 from .rewards import generative_reward, pooled_reward
-from .settings import SMOLLM2, ModelFlags
+from .settings import POLICY, ModelFlags
 
 __all__ = ["SEQUENCES", "Models"]
 
@@ -59,7 +59,8 @@ class Models:
             self.policy = RecordedPolicy(self._recording)
             self.reward = RecordedReward(self._recording)
             return
-        template = flags.template or ("chatml" if flags.is_embedded else "plain")
+        flags = flags.resolved()
+        template = flags.template or "plain"
         judge = flags.reward_template or (template if template in JUDGE_PRESETS else "plain")
         # read first: a missing file should not cost the loading of a model
         prompt = PromptTemplate.load(template)
@@ -78,9 +79,8 @@ class Models:
             self.reward_engine, self.reward = pooled_reward(flags, judge)
             self.engine = _engine(flags.model, flags.base_url, flags)
         self.policy = PromptedPolicy(self.engine, prompt)
-        if self.golden is None and flags.judge_is_embedded:
-            shipped = Golden.shipped()  # of one question only
-            self.golden = shipped if shipped.reward == self.reward.name else None
+        if self.golden is None and flags.judge_is_embedded:  # the name of another may be asked for
+            self.golden = Golden.known(self.reward.name)
         if self._recording is not None:
             self.policy = RecordedPolicy(self._recording, self.policy)
             self.reward = RecordedReward(self._recording, self.reward)
@@ -138,10 +138,11 @@ def _engine(model: str | None, base_url: str | None, flags: ModelFlags) -> Engin
             # all samples in flight, and as many judgements
             max_concurrency=max(256, 3 * (flags.sequences or SEQUENCES)),
         )
-    from ..engine.embedded import EMBEDDED_MODELS, embedded_model
+    from ..engine.embedded import EMBEDDED_MODELS, SHIPPED_MODELS, embedded_model
 
-    model = model or SMOLLM2
-    folder = embedded_model(model) if model in EMBEDDED_MODELS else model
+    model = model or POLICY
+    embedded = model in EMBEDDED_MODELS or model in SHIPPED_MODELS
+    folder = embedded_model(model) if embedded else model
     if flags.vllm:
         from ..engine.vllm import VllmEngine
 

@@ -44,7 +44,7 @@ def generative_reward(
         follows = name == "followup"
         return JudgeTemplate.following(prompt.template) if follows else JudgeTemplate.load(name)
 
-    check_tokens = flags.reward_check_tokens
+    check_tokens = flags.reward_check_tokens or 0
     if check_tokens < 0:
         raise InvalidArgumentError(
             f"--reward-check-tokens {check_tokens}: give a number of tokens, or 0 for "
@@ -62,8 +62,9 @@ def generative_reward(
             flags.labels,
             check_tokens,
             flags.reward_verdict.replace("\\n", "\n"),
-            prefixes=flags.reward_prefixes,
+            prefixes=flags.reward_prefixes or "written",
             bare_template=bare,
+            calculator=bool(flags.reward_calculator),
         )
 
     return (lambda engine: CalculatedReward(make(engine))) if flags.reward_calculator else make

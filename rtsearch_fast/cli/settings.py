@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -15,12 +15,17 @@ from ..search.methods import make_method
 from ..search.options import Budget, SearchOptions
 from ..steps import make_splitter
 
-__all__ = ["SMOLLM2", "STDIN", "BudgetFlags", "ModelFlags", "check_search"]
+__all__ = ["POLICY", "REWARD", "SMOLLM2", "STDIN", "BudgetFlags", "ModelFlags", "check_search"]
 
 #: What "-" on the command line stands for.
 STDIN = "/dev/stdin"
 
-#: The model that needs no server and no download site.
+#: The pair that comes with rtsearch: small, and trained on two families of problems alone.
+POLICY = "tiny-policy"
+REWARD = "tiny-reward"
+#: Most tokens of its checks; none that is right has more.
+CHECK_TOKENS = 80
+#: A chat model that needs no download site.
 SMOLLM2 = "smollm2-135m"
 
 
@@ -35,20 +40,22 @@ class ModelFlags:
 
     model: str | None = None
     """Policy model: a folder in Hugging Face format, or the name that the server at --base-url
-    serves. Default: the embedded smollm2-135m (or the server's only model)."""
+    serves; or smollm2-135m. Default: tiny-policy, which comes with rtsearch (or the server's only
+    model)."""
 
     base_url: str | None = None
     """Server with an OpenAI-compatible /v1/completions, e.g. http://127.0.0.1:8000/v1."""
 
     reward_model: str | None = None
-    """Reward model, as --model. Default: the policy model judges its own solutions."""
+    """Reward model, as --model. Default: tiny-reward judges tiny-policy, any other policy model
+    judges its own solutions."""
 
     reward_base_url: str | None = None
     """Server of the reward model. Default: that of the policy."""
 
     template: str | None = None
     """Prompt of the policy: plain, chatml, llama3, labelled, bare, or a file with {problem} in it.
-    Default: chatml for the embedded model, else plain."""
+    Default: bare for tiny-policy, chatml for smollm2-135m, else plain."""
 
     reward_kind: RewardKind = "generative"
     """How the reward model judges: generative (by its next word), classifier (by a class of the
@@ -58,26 +65,29 @@ class ModelFlags:
     reward_template: str | None = None
     """Question to the reward model: followup (in the policy's own conversation, which is in the
     prefix cache already: for a model that judges itself), plain, chatml, llama3, verdict, check
-    (process: qwen-prm, plain), or a file with {problem} and {solution} in it. Default: as
-    --template if that is a preset (process: qwen-prm)."""
+    (process: qwen-prm, plain), or a file with {problem} and {solution} in it. Default: verdict for
+    tiny-reward, else as --template if that is a preset (process: qwen-prm)."""
 
-    reward_check_tokens: int = 0
+    reward_check_tokens: int | None = None
     """Most tokens of a check that the reward model writes before its label (generative); 0: the
-    bare label."""
+    bare label. Default: 80 for tiny-reward, else 0."""
 
-    reward_calculator: Annotated[bool, Parameter(negative=())] = False
-    """Show the reward model solutions whose arithmetic the calculator put right (generative); it
-    must have been trained so, as rtsearch train cotrain does."""
+    reward_calculator: bool | None = None
+    """Show the reward model solutions whose arithmetic the calculator put right, and work out the
+    sums of its check (generative); it must have been trained so, as rtsearch train cotrain does.
+    Default: for tiny-reward."""
 
     reward_verdict: str = VERDICT
     """What stands between check and label, as the reward model was trained; \\n is a line break."""
 
     reward_check_template: str | None = None
-    """Question that a written check answers, as --reward-template. Default: --reward-template."""
+    """Question that a written check answers, as --reward-template. Default: check for tiny-reward,
+    else --reward-template."""
 
-    reward_prefixes: Prefixes = "written"
+    reward_prefixes: Prefixes | None = None
     """How solutions without an answer yet are judged where checks are written: written, too, or
-    bare (by the label alone, after --reward-template)."""
+    bare (by the label alone, after --reward-template). Default: bare for tiny-reward, else
+    written."""
 
     reward_aggregation: Aggregation = "last"
     """How the scores of the steps become that of a solution (process)."""
@@ -114,11 +124,32 @@ class ModelFlags:
     replay: Path | None = None
     """Take all answers from this file, without any model."""
 
+    def resolved(self) -> ModelFlags:
+        """These flags, with what follows from the models in the place of what was left out."""
+        policy = self.embedded_policy
+        changes: dict[str, Any] = {"model": policy or self.model}
+        if self.template is None:
+            changes["template"] = {POLICY: "bare", SMOLLM2: "chatml"}.get(policy or "", "plain")
+        if self.reward_model is None and self.judge_base_url is None and policy == POLICY:
+            changes["reward_model"] = REWARD
+        judge = replace(self, **changes)
+        tiny = judge.reward_kind == "generative" and judge.reward_model == REWARD
+        defaults: dict[str, Any] = {
+            "reward_template": "verdict" if tiny else None,
+            "reward_check_template": "check" if tiny else None,
+            "reward_check_tokens": CHECK_TOKENS if tiny else 0,
+            "reward_prefixes": "bare" if tiny else "written",
+            "reward_calculator": tiny,
+        }
+        left_out = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return replace(judge, **left_out)
+
     @property
-    def is_embedded(self) -> bool:
-        """Is the policy the embedded model?"""
+    def embedded_policy(self) -> str | None:
+        """The name of the policy if it is one that needs no server and no download site."""
         served = self.base_url is not None or self.replay is not None
-        return not served and self.model in (None, SMOLLM2)
+        model = self.model or POLICY
+        return None if served or model not in (POLICY, REWARD, SMOLLM2) else model
 
     @property
     def judge_base_url(self) -> str | None:
@@ -129,15 +160,16 @@ class ModelFlags:
 
     @property
     def judge_is_embedded(self) -> bool:
-        """Is the reward model the embedded model, in this process?"""
+        """Is the reward model an embedded one, in this process?"""
         if self.reward_kind != "generative" or self.judge_base_url is not None:
             return False
-        return self.is_embedded if self.reward_model is None else self.reward_model == SMOLLM2
+        embedded = (POLICY, REWARD, SMOLLM2)
+        return self.reward_model in embedded if self.reward_model else bool(self.embedded_policy)
 
     @property
     def default_tokens(self) -> int:
         """Budget of a problem where none is given: what a CPU does in reasonable time, or more."""
-        return 600 if self.is_embedded else 2000
+        return 600 if self.embedded_policy else 2000
 
 
 @Parameter(name="*")

@@ -21,9 +21,18 @@ from ..search.tree_view import printable, render_tree
 from .models import Models
 from .problems import read_problems
 from .progress import ProgressView
-from .settings import STDIN, BudgetFlags, ModelFlags, check_search
+from .settings import POLICY, SMOLLM2, STDIN, BudgetFlags, ModelFlags, check_search
 
 __all__ = ["solve"]
+
+#: What the answers of embedded models are worth.
+_EMBEDDED_NOTES = {
+    POLICY: (
+        "tiny-policy was trained on two families of problems, countdown and chain (rtsearch eval "
+        "chain),\nand knows nothing else."
+    ),
+    SMOLLM2: "SmolLM2-135M is a small chat model and weak at mathematics.",
+}
 
 
 def solve(
@@ -113,12 +122,8 @@ def solve(
         print(_report(record))
         if tree := trees.get(record["unique_id"]):
             print(tree)
-    if models.is_embedded:
-        print(
-            "\nThe embedded SmolLM2-135M is a small chat model and weak at mathematics; it is here "
-            "to\nshow the machinery at work. For real answers point --base-url or --model at your "
-            "own."
-        )
+    if note := _EMBEDDED_NOTES.get(models.embedded_policy or ""):
+        print(f"\n{note} For real answers point --base-url or --model at your own.")
     _print_accuracy(records)
     return 0
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +18,9 @@ from cyclopts import App, Parameter
 from ..errors import InvalidArgumentError, SearchError
 from ..evaluation.data import Item
 from ..evaluation.grade import Grader
+from ..evaluation.section import put_section
 from ..runs.study.grid import Study
-from ..runs.study.report import put_section, render_report
+from ..runs.study.report import render_report
 from ..runs.study.shard import ShardProgress, run_shard
 from ..search.records import Problem
 from .eval import graded_problems
@@ -42,6 +44,7 @@ def run(
     recipe: Path,
     families: str | None = None,
     seeds: str | None = None,
+    comparisons: str | None = None,
     limit: int | None = None,
     workers: int = 1,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
@@ -56,6 +59,8 @@ def run(
         Comma-separated: only these sets of problems.
     seeds
         Comma-separated: only these seeds.
+    comparisons
+        Comma-separated: only these comparisons.
     limit
         Only the first so many problems of each set.
     workers
@@ -75,10 +80,11 @@ def run(
     if limit is not None and limit < 1:
         raise InvalidArgumentError(f"--limit {limit}: give at least 1")
     plan.study.save(folder)
+    plan = replace(plan, study=_compared(plan.study, comparisons))
     if workers == 1 or len(shards) == 1:
         for name, seed in shards:
             _run_shard(plan, name, int(seed), folder, limit)
-    elif not _run_workers(shards, recipe, folder, limit, workers):
+    elif not _run_workers(shards, recipe, folder, comparisons, limit, workers):
         raise SearchError("some shards failed, as told above; the same command goes on with them")
     print(f"{len(plan.study.cells())} cells in {folder}: rtsearch study report {folder}")
     return 0
@@ -90,6 +96,7 @@ def report(
     /,
     *,
     recipe: Path | None = None,
+    comparisons: str | None = None,
     into: Path | None = None,
     plots: Path | None = None,
 ) -> int:
@@ -101,6 +108,8 @@ def report(
         What `rtsearch study run` wrote to. Default: the folder of --recipe.
     recipe
         YAML file of the study.
+    comparisons
+        Comma-separated: only these comparisons, where others are not finished.
     into
         Markdown file with the lines <!-- study:NAME --> and <!-- /study:NAME -->: what is between
         them is replaced.
@@ -114,13 +123,20 @@ def report(
         folder = StudyRecipe.load(recipe).output
     home = folder if into is None else into.parent
     plots = plots or home / ("plots" if into is None else "media")
-    text = render_report(folder, plots, Path(os.path.relpath(plots, home)).as_posix())
+    study = _compared(Study.load(folder), comparisons)
+    link = Path(os.path.relpath(plots, home)).as_posix()
+    text = render_report(study, folder, plots, link)
     if into is None:
         print(text)
     else:
-        changed = put_section(into, Study.load(folder).name, text)
+        changed = put_section(into, f"study:{study.name}", text)
         print(f"{into}: {'rewritten' if changed else 'is up to date'}; plots in {plots}")
     return 0
+
+
+def _compared(study: Study, comparisons: str | None) -> Study:
+    names = _chosen("comparisons", comparisons, [each.name for each in study.comparisons])
+    return replace(study, comparisons=tuple(c for c in study.comparisons if c.name in names))
 
 
 def _chosen(flag: str, given: str | None, known: Sequence[str]) -> list[str]:
@@ -178,7 +194,12 @@ def _problems(plan: StudyRecipe, name: str) -> list[Item]:
 
 
 def _run_workers(
-    shards: Sequence[tuple[str, str]], recipe: Path, folder: Path, limit: int | None, workers: int
+    shards: Sequence[tuple[str, str]],
+    recipe: Path,
+    folder: Path,
+    comparisons: str | None,
+    limit: int | None,
+    workers: int,
 ) -> bool:
     """Run each shard in a process of its own, `workers` at once; whether all went well."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -186,6 +207,7 @@ def _run_workers(
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
     more = [] if limit is None else ["--limit", str(limit)]
+    more += [] if comparisons is None else ["--comparisons", comparisons]
 
     def one(shard: tuple[str, str]) -> bool:
         name, seed = shard

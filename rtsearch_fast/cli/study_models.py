@@ -33,7 +33,7 @@ class StudyModels:
     def setup(self, cell: Cell) -> Setup:
         """What a cell runs with."""
         settings = self._plan.settings(cell)
-        flags = settings.models
+        flags = settings.models.resolved()
         if flags not in self._models:
             self._models[flags] = Models(flags)
         models = self._models[flags]
@@ -54,7 +54,9 @@ class StudyModels:
 @cache
 def _weights(model: str | None) -> str:
     """A hash of a model's files, "" if it is no folder: a model trained anew keeps its name."""
-    folder = Path(model or "")
+    from ..engine.embedded import SHIPPED_MODELS, embedded_model
+
+    folder = embedded_model(model) if model in SHIPPED_MODELS else Path(model or "")
     if model is None or not folder.is_dir():
         return ""
     digest = hashlib.blake2b(digest_size=8)

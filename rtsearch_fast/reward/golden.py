@@ -82,11 +82,19 @@ class Golden:
         return _parse(text, str(path))
 
     @classmethod
-    def shipped(cls) -> Golden:
-        """The scores of the embedded model as its own judge, computed in float32."""
-        name = "reward/golden_scores/smollm2-135m.json"
+    def shipped(cls, model: str = "smollm2-135m") -> Golden:
+        """The scores that come with this package of an embedded judge, computed in float32."""
+        name = f"reward/golden_scores/{model}.json"
         text = resources.files("rtsearch_fast").joinpath(name).read_text(encoding="utf-8")
         return _parse(text, Path(name).name)
+
+    @classmethod
+    def known(cls, reward: str) -> Golden | None:
+        """The shipped scores of the reward model of this name, which tells its question, too."""
+        folder = resources.files("rtsearch_fast").joinpath("reward/golden_scores")
+        names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".json"))
+        found = (cls.shipped(name.removesuffix(".json")) for name in names)
+        return next((golden for golden in found if golden.reward == reward), None)
 
 
 async def check_golden(reward: Reward, golden: Golden) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Judgement", "Reward"]
+__all__ = ["Judgement", "Reward", "prefix_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +59,11 @@ class Reward(Protocol):
     async def aclose(self) -> None:
         """Release what the reward model holds."""
         ...
+
+
+def prefix_tokens(reward: Reward) -> int:
+    """Most tokens that judging a solution without an answer yet generates.
+
+    What a reward model has as `prefix_tokens`; one without says the same for all solutions.
+    """
+    return int(getattr(reward, "prefix_tokens", reward.max_tokens))

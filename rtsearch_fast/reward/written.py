@@ -15,6 +15,7 @@ from .generative import GenerativeReward
 from .labels import check_labels, positive_shares
 from .protocol import Judgement
 from .question import JudgeTemplate
+from .worked import RESULTS, work_out
 
 __all__ = ["VERDICT", "WrittenReward"]
 
@@ -45,6 +46,10 @@ class WrittenReward:
         How a solution without a final answer is judged: like any other, or by its label alone.
     bare_template : JudgeTemplate, optional
         The question of the bare label; None takes `template`.
+    calculator : bool
+        The check is a list of sums, which ends with `RESULTS`; a calculator writes their results.
+        The model must have been trained so. A small one copies well and computes badly: with its
+        own results it took wrong solutions for right ones.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class WrittenReward:
         *,
         prefixes: Literal["written", "bare"] = "written",
         bare_template: JudgeTemplate | None = None,
+        calculator: bool = False,
     ) -> None:
         if check_tokens < 1:
             raise InvalidArgumentError(
@@ -74,6 +80,7 @@ class WrittenReward:
         self._template = template or JudgeTemplate.load("plain")
         self._check_tokens = check_tokens
         self._verdict = verdict
+        self._calculator = calculator
         self._bare = (
             GenerativeReward(engine, bare_template or self._template, self._labels)
             if prefixes == "bare"
@@ -81,13 +88,15 @@ class WrittenReward:
         )
         #: Most tokens of one judgement: the check and the label.
         self.max_tokens = check_tokens + 1
+        #: Most tokens of judging a solution without an answer.
+        self.prefix_tokens = self.max_tokens if self._bare is None else self._bare.max_tokens
 
     @cached_property
     def name(self) -> str:
         """All that decides a score: model, questions by content, labels, check and verdict."""
         written = (
             f"{self._engine.name}/{self._template.name}/{'|'.join(self._labels)}"
-            f"/check-{self._check_tokens}-{self._verdict!r}"
+            f"/check-{self._check_tokens}-{self._verdict!r}{'-calculator' * self._calculator}"
         )
         return written if self._bare is None else f"{written}/prefixes:{self._bare.name}"
 
@@ -109,7 +118,7 @@ class WrittenReward:
                 max_tokens=self._check_tokens,
                 temperature=0.0,
                 # without its blanks: a check may be empty, and their tokens depend on what is next
-                stop=(self._verdict.strip(),),
+                stop=((RESULTS if self._calculator else self._verdict).strip(),),
             )
         )
         if len(samples) != 1 or not 0 <= samples[0].num_tokens <= self._check_tokens:
@@ -119,6 +128,8 @@ class WrittenReward:
             )
         # the check may quote the problem, and is as little to be trusted
         check = neutralise(samples[0].text).rstrip()
+        if self._calculator:
+            check = work_out(check)
         shares = await positive_shares(
             self._engine, [f"{prompt}{check}{self._verdict}"], self._labels
         )

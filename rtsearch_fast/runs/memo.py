@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from ..errors import InvalidArgumentError
 from ..policy.protocol import Policy, Sample, SampleRequest
-from ..reward.protocol import Judgement, Reward
+from ..reward.protocol import Judgement, Reward, prefix_tokens
 
 __all__ = ["MemoPolicy", "MemoReward", "MemoStats"]
 
@@ -188,6 +188,10 @@ class MemoReward:
     @property
     def max_tokens(self) -> int:
         return self._reward.max_tokens
+
+    @property
+    def prefix_tokens(self) -> int:
+        return prefix_tokens(self._reward)
 
     def clear(self) -> None:
         """Forget everything: a problem is done."""

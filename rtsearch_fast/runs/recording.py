@@ -23,7 +23,7 @@ from typing import Any
 
 from ..errors import DataError, EngineError, RunStoreError
 from ..policy.protocol import Policy, Sample, SampleRequest
-from ..reward.protocol import Judgement, Reward
+from ..reward.protocol import Judgement, Reward, prefix_tokens
 
 __all__ = ["RecordedPolicy", "RecordedReward", "Recording"]
 
@@ -234,10 +234,14 @@ class RecordedReward:
         self._recording = recording
         self._reward = reward
         if reward is not None:
-            recording.declare("reward", {"name": reward.name, "max_tokens": reward.max_tokens})
+            about = {"name": reward.name, "max_tokens": reward.max_tokens}
+            if prefix_tokens(reward) != reward.max_tokens:
+                about["prefix_tokens"] = prefix_tokens(reward)
+            recording.declare("reward", about)
         entry = _entry(recording, "reward")
         self.name: str = entry["name"]
         self.max_tokens: int = entry["max_tokens"]
+        self.prefix_tokens: int = entry.get("prefix_tokens", self.max_tokens)
 
     async def score(
         self, problem: str, solutions: Sequence[tuple[str, ...]]

@@ -267,17 +267,20 @@ class Driver:
     def _claim(self, task: Task, width: int) -> Claim | None:
         """Set aside the tokens that a simulation may need, so that the budget is never exceeded."""
         options, judged = self.options, self.reward.max_tokens
+        cheap = width > 0 and self.simulator.holds_prefixes_cheap
+        valued = self.simulator.prefix_tokens if cheap else judged
+        finished = judged if cheap else 0  # one child may be
         if width == 0:
             worst = options.max_solution_tokens + judged
         else:
-            each = options.max_step_tokens + judged
+            each = options.max_step_tokens + valued
             if options.value != "prefix":
                 each += options.rollouts * (options.max_solution_tokens + judged)
-            worst = width * each
+            worst = width * each + finished
         # At the end of a budget, simulations run one by one with all that is left, as long as that
         # is what they cost on average so far; and never with less than one token and two judgements
         # of each child.
-        minimum = 2 * max(1, width) * (judged + 1)
+        minimum = 2 * max(1, width) * (valued + 1) + finished
         if task.usage.simulations and not (options.narrow and width):
             minimum = max(minimum, min(worst, task.ledger.committed // task.usage.simulations))
         claim = task.ledger.claim(worst, minimum, bool(task.running))

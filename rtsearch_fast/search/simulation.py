@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..aio import together
+from ..answers import final_answer
 from ..errors import AnswerFormatError
 from ..policy.protocol import Policy, Sample, SampleRequest
-from ..reward.protocol import Judgement, Reward
+from ..reward.protocol import Judgement, Reward, prefix_tokens
 from ..steps import Splitter
 from .growth import Grower, Solution
 from .ledger import Claim
@@ -65,6 +66,11 @@ class Simulator:
         self.options = options
         self.sequences = sequences
         self.grower = Grower(splitter, options)
+        self.prefix_tokens = prefix_tokens(reward)
+        #: Whether valuing a child costs less than judging a finished solution.
+        self.holds_prefixes_cheap = (
+            options.value == "prefix" and self.prefix_tokens < reward.max_tokens
+        )
 
     def start(self, outcome: Outcome, claim: Claim) -> asyncio.Task[Outcome]:
         """Start to fill the outcome of a job; what it generates is spent from the claim."""
@@ -105,7 +111,7 @@ class Simulator:
         prefixes = [c for c in children if options.value != "rollout" and not c.terminal]
         unfinished = sum(not start.ended for _, start, _ in work)
         self._want(outcome, unfinished)
-        held_back = (len(prefixes) + len(work)) * self.reward.max_tokens
+        held_back = len(prefixes) * self.prefix_tokens + len(work) * self.reward.max_tokens
         tokens = (claim.left - held_back) // max(1, unfinished)
         candidates: dict[int, Candidate] = {}
 
@@ -117,7 +123,17 @@ class Simulator:
             (judgement,) = await self._judge(outcome, claim, [(*job.steps, child.step)])
             child.prefix_score = judgement.score
 
-        await together([*map(roll_out, range(len(work))), *map(judge_prefix, prefixes)])
+        if self.holds_prefixes_cheap:
+            # one that names an answer before its end is judged as if it were finished
+            named = [c for c in prefixes if final_answer("".join((*job.steps, c.step))) is not None]
+            await together(judge_prefix(c) for c in prefixes if c not in named)
+            for child in named:  # one by one: the claim may not pay for all
+                if claim.left >= self.reward.max_tokens:
+                    await judge_prefix(child)
+            for number in range(len(work)):
+                await roll_out(number)
+        else:
+            await together([*map(roll_out, range(len(work))), *map(judge_prefix, prefixes)])
         for number, (child, _, _) in enumerate(work):
             child.candidates.append(candidates[number])
         outcome.children = children
@@ -171,6 +187,8 @@ class Simulator:
         judgements = 1 if options.value == "prefix" else 1 + options.rollouts
         if options.narrow and options.value == "rollout":
             judgements = options.rollouts  # prefixes are not judged
+        if self.holds_prefixes_cheap:  # of the children at least one may be finished
+            return claim.left - outcome.job.width * self.prefix_tokens - self.reward.max_tokens
         return claim.left - outcome.job.width * judgements * self.reward.max_tokens
 
     async def _sample(
@@ -291,11 +309,11 @@ class Simulator:
     ) -> Candidate:
         """Have the reward model judge a rolled-out solution.
 
-        One that is cut off or names no answer is not shown to the reward model: its score stays
-        NaN, and it has no vote.
+        One that is cut off or names no answer is not shown to the reward model, nor one that the
+        claim does not pay for: its score stays NaN, and it has no vote.
         """
         candidate = solution.to_candidate()
-        if candidate.answer is None:
+        if candidate.answer is None or claim.left < self.reward.max_tokens:
             return candidate
         (judgement,) = await self._judge(outcome, claim, [candidate.steps])
         return replace(candidate, score=judgement.score)

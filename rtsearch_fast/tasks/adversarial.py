@@ -36,7 +36,8 @@ def corrupt(kind: str, family: Family, example: Example, rng: random.Random) -> 
         Steps; None if this solution cannot be made wrong in this way, also where all that is
         wrong is the result of a sum, which a calculator puts right.
     """
-    steps = KINDS[kind](example, rng)
+    make = KINDS[kind]
+    steps = family.near_miss(example, rng) if make is None else make(example, rng)
     if steps is None or steps == example.steps:
         return None
     whole = steps[-1].startswith("## Answer") and steps[-1].endswith("}")
@@ -115,26 +116,8 @@ def _repeated(example: Example, rng: random.Random) -> _Steps:
 def _wrong_answer(example: Example, rng: random.Random) -> _Steps:
     """All steps are right, the boxed answer is another one."""
     *steps, answer = example.steps
-    return (*steps, _other_number(answer, rng))
-
-
-def _missed(example: Example, rng: random.Random) -> _Steps:
-    """All arithmetic is true, but a step does not come out at what it must."""
-    *steps, answer = example.steps
-    is_chain = example.unique_id.startswith("chain/")
-    at = rng.randrange(len(steps)) if is_chain else -1
-    head, sign, work = re.split(r"([-+*/])(?=[0-9]+=[0-9]+\s*$)", steps[at])
-    value = int(work.partition("=")[0])
-    left = int(_NUMBER.findall(head)[-1])
-    if is_chain:  # another quotient
-        other = max(1, value + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
-        answer = re.sub(rf"(?<![0-9]){value}(?![0-9])", str(other), answer, count=1)
-        steps[at] = f"{head}*{other}={left * other}\n\n"
-    else:
-        another = rng.choice([each for each in "+-*" if each != sign])
-        result = {"+": left + value, "-": left - value, "*": left * value}[another]
-        steps[at] = f"{head}{another}{value}={result}\n\n"
-    return (*steps, answer)
+    head, box, boxed = answer.rpartition("\\boxed{")
+    return (*steps, f"{head}{box}{_other_number(boxed, rng)}")
 
 
 def _other_number(text: str, rng: random.Random) -> str:
@@ -147,8 +130,8 @@ def _other_number(text: str, rng: random.Random) -> str:
     return f"{text[: number.start()]}{other}{text[number.end() :]}"
 
 
-#: Name of the kind -> what makes it.
-KINDS: dict[str, Callable[[Example, random.Random], _Steps | None]] = {
+#: Name of the kind -> what makes it; None is the family itself.
+KINDS: dict[str, Callable[[Example, random.Random], _Steps] | None] = {
     "fudged last step": _fudged,
     "right answer by wrong steps": _wrong_steps,
     "reused number": _reused,
@@ -157,5 +140,5 @@ KINDS: dict[str, Callable[[Example, random.Random], _Steps | None]] = {
     "copied problem": _copied,
     "repeated step": _repeated,
     "other answer": _wrong_answer,
-    "missed": _missed,
+    "missed": None,
 }

@@ -1,7 +1,7 @@
-"""Chains of equations: each unknown follows from the one before, by a division.
+"""Chains of products: each unknown is a quotient by the one before.
 
 One long chain of steps of which each is hard to find and easy to check: a model must guess the
-quotient, then multiplies, and the product either is what it must be or is not.
+quotient, and puts it in; what is left over is 0, or it is not.
 """
 
 from __future__ import annotations
@@ -11,128 +11,113 @@ import re
 from collections.abc import Sequence
 
 from ..answers import final_answer
-from .family import Check, Example
+from .family import UNCLEAR, Check, Example
 from .naming import unique_id
 
 __all__ = ["Chain"]
 
 _NAMES = "abcdefghij"
 _N = "([0-9]{1,9})"
-_FIRST = re.compile(rf"{_N}\*a={_N}")
-_NEXT = re.compile(rf"{_N}\*([a-j])=([a-j])([+-]){_N}")
-_FIRST_STEP = re.compile(rf"## Step [0-9]+: {_N}\*{_N}={_N}\s*")
-_NEXT_STEP = re.compile(rf"## Step [0-9]+: {_N}([+-]){_N}={_N}, {_N}\*{_N}={_N}\s*")
+_EQUATION = re.compile(rf"(?:{_N}|([a-j]))\*([a-j])={_N}")
+_STEP = re.compile(rf"## Step [0-9]+: {_N}\*{_N}-{_N}=(-?[0-9]{{1,9}})\s*")
+_VALUES = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9}){0,19}")
 
 
 class Chain:
-    """Solve ``k*a=m, l*b=a+n, ...`` for all unknowns; all values are whole.
+    """Solve ``k*a=m, a*b=n, b*c=o, ...`` for all unknowns, which are whole numbers.
 
     Parameters
     ----------
     length : int
         Number of equations, at most 10.
-    factors, values : tuple of two int
-        Coefficients and unknowns lie in these ranges, ends included.
+    values : tuple of two int
+        The unknowns, and the first factor, lie in this range, ends included.
     """
 
     name = "chain"
 
-    def __init__(
-        self,
-        length: int = 6,
-        factors: tuple[int, int] = (3, 39),
-        values: tuple[int, int] = (11, 99),
-    ) -> None:
+    def __init__(self, length: int = 6, values: tuple[int, int] = (11, 99)) -> None:
         self.length = length
-        self.factors = factors
         self.values = values
 
     def generate(self, rng: random.Random) -> Example:
-        """Draw the unknowns and coefficients; the constants follow."""
-        equations: list[str] = []
-        steps: list[str] = []
-        values: list[int] = []
-        before = 0
-        for index in range(self.length):
-            factor, value = rng.randint(*self.factors), rng.randint(*self.values)
-            product = factor * value
-            name = _NAMES[index]
-            if index == 0:
-                equations.append(f"{factor}*{name}={product}")
-                work = f"{factor}*{value}={product}"
-            else:
-                sign, constant = ("+", product - before)
-                if constant < 0:
-                    sign, constant = "-", -constant
-                equations.append(f"{factor}*{name}={_NAMES[index - 1]}{sign}{constant}")
-                work = f"{before}{sign}{constant}={product}, {factor}*{value}={product}"
-            steps.append(f"## Step {index + 1}: {work}\n\n")
-            values.append(before := value)
+        """Draw the first factor and the unknowns; the products follow."""
+        first, *values = [rng.randint(*self.values) for _ in range(self.length + 1)]
+        products = [a * b for a, b in zip([first, *values], values, strict=False)]
+        factors = [str(first), *_NAMES]
+        equations = [
+            f"{factors[index]}*{_NAMES[index]}={product}" for index, product in enumerate(products)
+        ]
         problem = f"Solve {', '.join(equations)}."
-        answer = ",".join(map(str, values))
-        steps.append(f"## Answer\n\\boxed{{{answer}}}")
-        return Example(unique_id(self.name, problem), problem, answer, tuple(steps))
+        steps = _write(first, values, products)
+        return Example(unique_id(self.name, problem), problem, _join(values), steps)
 
     def is_right(self, problem: str, answer: str) -> bool:
         """Whether the answer lists the values of all unknowns, in order, between commas."""
-        values = _solve(problem)
-        return bool(values) and answer.replace(" ", "") == ",".join(map(str, values))
+        values = _solve(*_read(problem))
+        return bool(values) and answer.replace(" ", "") == _join(values)
 
     def check(self, problem: str, steps: Sequence[str]) -> Check:
-        """Write which steps hold: each must be its equation, with both sides equal."""
-        equations = _read(problem)
-        notes: list[str] = []
+        """Put every step's factors into its equation, and compare the answer with them all."""
+        before, products = _read(problem)
+        sums: list[str] = []
+        errors: list[int] = []
         values: list[int] = []
-        before = 0
         for index, step in enumerate(steps):
-            if step.startswith("## Answer"):
-                found = ",".join(map(str, values))
-                if index == len(equations) and (final_answer(step) or "").replace(" ", "") == found:
-                    notes.append("end ok")
-                    continue
-                return Check(", ".join([*notes, "end wrong"]), index)
-            value = _value(step, before, equations[index]) if index < len(equations) else None
-            if value is None:
-                return Check(", ".join([*notes, f"{index + 1} wrong"]), index)
-            notes.append(f"{index + 1} ok")
-            values.append(before := value)
-        return Check(", ".join(notes), None)
+            is_true = None
+            if index < len(products) and (found := _STEP.fullmatch(step)):
+                factor, value, product, rest = map(int, found.groups())
+                sums.append(f"{factor}*{value}-{products[index]}")
+                is_true = (factor, product, rest) == (before, products[index], 0)
+                is_true = is_true and factor * value == product
+                values.append(before := value)
+            elif index == len(products) and step.startswith("## Answer"):
+                answer = (final_answer(step) or "").replace(" ", "")
+                if _VALUES.fullmatch(answer):
+                    # written on end, the values are one number: shorter than one sum for each
+                    sums.append(f"{_join(values, '')}-{answer.replace(',', '')}")
+                    is_true = answer == _join(values)
+            if is_true is None:
+                return Check((*sums, UNCLEAR), min([*errors, index]))
+            errors += [index] * (not is_true)
+        return Check(tuple(sums), min(errors, default=None))
+
+    def near_miss(self, example: Example, rng: random.Random) -> tuple[str, ...]:
+        """One quotient is another one, and all that follows goes on from that."""
+        first, products = _read(example.problem)
+        values = _solve(first, products)
+        at = rng.randrange(len(values))
+        values[at] = max(1, values[at] + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
+        return _write(first, values, products)
 
 
-_Equation = tuple[int, str, int]  # coefficient, sign, constant
+def _write(first: int, values: Sequence[int], products: Sequence[int]) -> tuple[str, ...]:
+    factors = [first, *values]
+    steps = [
+        f"## Step {index + 1}: {factors[index]}*{value}-{products[index]}"
+        f"={factors[index] * value - products[index]}\n\n"
+        for index, value in enumerate(values)
+    ]
+    return (*steps, f"## Answer\n\\boxed{{{_join(values)}}}")
 
 
-def _read(problem: str) -> list[_Equation]:
-    first = _FIRST.search(problem)
-    if first is None:
-        return []
-    rest = [(int(k), sign, int(n)) for k, _, _, sign, n in _NEXT.findall(problem)]
-    return [(int(first[1]), "+", int(first[2])), *rest]
+def _join(values: Sequence[int], sign: str = ",") -> str:
+    return sign.join(map(str, values))
 
 
-def _solve(problem: str) -> list[int]:
+def _read(problem: str) -> tuple[int, list[int]]:
+    """The first factor and the products of the equations."""
+    found = _EQUATION.findall(problem)
+    if not found or not found[0][0]:
+        return 0, []
+    return int(found[0][0]), [int(product) for *_, product in found]
+
+
+def _solve(first: int, products: Sequence[int]) -> list[int]:
     values: list[int] = []
-    before = 0
-    for factor, sign, constant in _read(problem):
-        if factor == 0:
+    before = first
+    for product in products:
+        if before == 0:
             return []
-        before = (before + constant if sign == "+" else before - constant) // factor
-        values.append(before)
+        values.append(before := product // before)
     return values
-
-
-def _value(step: str, before: int, equation: _Equation) -> int | None:
-    """The unknown that a step finds, or None if the step is wrong."""
-    factor, sign, constant = equation
-    must = before + constant if sign == "+" else before - constant
-    if (first := _FIRST_STEP.fullmatch(step)) is not None:
-        if before:  # only the first equation has no unknown on its right
-            return None
-        k, x, product = map(int, first.groups())
-        return x if (k, product, k * x) == (factor, must, must) else None
-    found = _NEXT_STEP.fullmatch(step)
-    if found is None or not before:
-        return None
-    a, b, total, k, x, product = (int(found[i]) for i in (1, 3, 4, 5, 6, 7))
-    same = (a, found[2], b, k) == (before, sign, constant, factor)
-    return x if same and total == product == must == k * x else None

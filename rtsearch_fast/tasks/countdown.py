@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from ..answers import final_answer
-from .family import Check, Example
+from .family import UNCLEAR, Check, Example
 from .naming import unique_id
 
 __all__ = ["Countdown"]
@@ -38,7 +38,7 @@ class Countdown:
 
     name = "countdown"
 
-    def __init__(self, largest: int = 25, most: int = 120) -> None:
+    def __init__(self, largest: int = 15, most: int = 100) -> None:
         self.largest = largest
         self.most = most
 
@@ -73,37 +73,41 @@ class Countdown:
         return used == sorted(numbers) and _evaluate(answer) == target
 
     def check(self, problem: str, steps: Sequence[str]) -> Check:
-        """Say which steps hold, and compare the end with the target."""
+        """Say what each step takes and leaves, and compare the end with the target."""
         left, target = _read(problem)
-        notes: list[str] = []
+        sums: list[str] = []
+        errors: list[int] = []
         for index, step in enumerate(steps):
             if step.startswith("## Answer"):
-                answer = final_answer(step)
-                if len(left) > 1:
-                    notes.append("not all used")
-                elif left[0] != target:
-                    notes.append(f"{left[0]} is not {target}")
-                elif answer is None or not self.is_right(problem, answer):
-                    notes.append("answer differs")
-                else:
-                    notes.append(f"{left[0]} is {target}")
-                    continue
-                return Check(", ".join(notes), index)
+                answer = (final_answer(step) or "").replace(" ", "")
+                if len(left) != 1 or _evaluate(answer) is None:
+                    return Check((*sums, UNCLEAR), min([*errors, index]))
+                is_true = left[0] == target and self.is_right(problem, answer)
+                errors += [index] * (not is_true)
+                sums += [f"{left[0]}-{target}", f"{answer}-{target}"]
+                continue
             parsed = _STEP.fullmatch(step)
-            if parsed is None:
-                return Check(", ".join([*notes, "unclear"]), index)
-            kept, a, operator, b, result = parsed.groups()
-            for number in (int(a), int(b)):
-                if number not in left:
-                    return Check(", ".join([*notes, f"no {number}"]), index)
-                left.remove(number)
-            if (kept or "") != _join(left):
-                return Check(", ".join([*notes, f"keep {_join(left)}"]), index)
-            if _apply(Fraction(int(a)), operator, Fraction(int(b))) != int(result):
-                return Check(", ".join([*notes, "wrong sum"]), index)
-            left.append(int(result))
-            notes.append(f"{index + 1} ok")
-        return Check(", ".join(notes), None)
+            if parsed is None or len(left) < 2:
+                return Check((*sums, UNCLEAR), min([*errors, index]))
+            kept = [int(number) for number in (parsed[1] or "").split(",") if number]
+            a, b, result = int(parsed[2]), int(parsed[4]), int(parsed[5])
+            sums.append(_difference(left, [*kept, a, b]))
+            is_true = sorted(left) == sorted([*kept, a, b])
+            value = _apply(Fraction(a), parsed[3], Fraction(b))
+            errors += [index] * (not is_true or value != result)
+            left = [*kept, result]
+        return Check(tuple(sums), min(errors, default=None))
+
+    def near_miss(self, example: Example, rng: random.Random) -> tuple[str, ...]:
+        """The last step takes another operation, and misses the target."""
+        *steps, last, answer = example.steps
+        parsed = _STEP.fullmatch(last)
+        assert parsed is not None
+        a, b = int(parsed[2]), int(parsed[4])
+        sign = rng.choice([each for each in "+-*" if each != parsed[3]])
+        result = {"+": a + b, "-": abs(a - b), "*": a * b}[sign]
+        first, second = (b, a) if sign == "-" and a < b else (a, b)
+        return (*steps, f"## Step 3: {first}{sign}{second}={result}\n\n", answer)
 
 
 def _write(numbers: Sequence[int]) -> str:
@@ -113,6 +117,10 @@ def _write(numbers: Sequence[int]) -> str:
 
 def _join(numbers: Iterable[int]) -> str:
     return ",".join(map(str, numbers))
+
+
+def _difference(there: Iterable[int], taken: Iterable[int]) -> str:
+    return f"{'+'.join(map(str, there))}-{'-'.join(map(str, taken))}"
 
 
 _Part = tuple[int, str, int]  # value, expression, how tightly it binds: 1 sum, 2 product, 3 number

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Check", "Example", "Family"]
+__all__ = ["UNCLEAR", "Check", "Example", "Family"]
+
+#: What is written of a step that is none, or has no place.
+UNCLEAR = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,20 @@ class Check:
 
     Attributes
     ----------
-    text : str
-        Step by step, up to the first error.
+    sums : tuple of str
+        To be worked out: each comes to 0 if what it is about is right. They are copied from problem
+        and solution, up to the first step that is `UNCLEAR`.
     first_error : int or None
         Index of the first step that is wrong; None if all are right.
     """
 
-    text: str
+    sums: tuple[str, ...]
     first_error: int | None
+
+    @property
+    def text(self) -> str:
+        """The sums between commas."""
+        return ", ".join(self.sums)
 
 
 class Family(Protocol):
@@ -65,3 +74,6 @@ class Family(Protocol):
 
     def check(self, problem: str, steps: Sequence[str]) -> Check:
         """Check the steps of a solution of a problem that `generate` made."""
+
+    def near_miss(self, example: Example, rng: random.Random) -> tuple[str, ...]:
+        """Write the steps of a wrong solution whose arithmetic is true."""

@@ -8,12 +8,13 @@ from typing import Any
 
 from ..engine.template import neutralise
 from ..reward.question import JudgeTemplate
+from ..reward.worked import RESULTS, work_out
 from ..splitters import unescape
 from .data import RANKING, REWARD, Row, check_labels, read_rows
 from .models import load_model, load_tokenizer
 from .pooled import HEAD, padded
 from .settings import RewardSettings
-from .text import Encoded, encode, fit, label_token
+from .text import encode, fit, label_token
 from .trainer import (
     Job,
     TrainResult,
@@ -146,25 +147,32 @@ def _generative(
         False: label_token(tokenizer, settings.labels[1]),
     }
     verdict = unescape(settings.verdict)
-    texts, starts = [], []
+    texts, starts, stops = [], [], []
     for row in rows:
         steps = (row["solution"],)
         if "check" in row:
-            prompt = written.render(row["problem"], steps)
-            texts.append(f"{prompt}{neutralise(row['check']).rstrip()}{verdict}")
-            starts.append(len(prompt))
+            text = written.render(row["problem"], steps)
+            starts.append(len(text))
+            text += neutralise(row["check"]).rstrip()
+            if settings.calculator:
+                stops.append(len(text) + len(RESULTS.rstrip()))
+                text = text[: starts[-1]] + work_out(text[starts[-1] :])
+            else:
+                stops.append(len(text) + len(verdict))
+            texts.append(text + verdict)
         else:
             texts.append(template.render(row["problem"], steps))
             starts.append(len(texts[-1]))
+            stops.append(len(texts[-1]))
     encoded = [
         # an engine looks the label up on its own, so it is not tokenised with the text
-        Encoded([*text.ids, labels[row["label"]]], text.start)
-        for text, row in zip(encode(tokenizer, texts, starts, None), rows, strict=True)
+        ([*text.ids, labels[row["label"]]], [*text.labels, labels[row["label"]]])
+        for text, row in zip(encode(tokenizer, texts, starts, None, stops), rows, strict=True)
     ]
-    short = fit([len(text.ids) for text in encoded], settings.max_length)
+    short = fit([len(ids) for ids, _ in encoded], settings.max_length)
     columns: dict[str, list[Any]] = {
-        "input_ids": [encoded[index].ids for index in short],
-        "labels": [encoded[index].labels for index in short],
+        "input_ids": [encoded[index][0] for index in short],
+        "labels": [encoded[index][1] for index in short],
     }
     facts = _facts(settings, rows, short)
     return dataset(columns), {**facts, "written": sum("check" in rows[i] for i in short)}

@@ -307,6 +307,9 @@ class RewardSettings(TrainSettings):
     verdict: str = VERDICT
     """Stands between a written check and its label; \\n is a line break."""
 
+    calculator: bool = False
+    """Checks are sums between commas, whose results a calculator writes."""
+
     balance: float = 0.2
     """Warn if the rarer label has a smaller share of the rows."""
 

@@ -18,19 +18,25 @@ _CHUNK = 1000
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Token ids, and the index of the first that is trained on."""
+    """Token ids, and from which to which (not included) they are trained on."""
 
     ids: list[int]
     start: int
+    stop: int
 
     @property
     def labels(self) -> list[int]:
-        """The ids, with those before `start` left out of the loss."""
-        return [IGNORED] * self.start + self.ids[self.start :]
+        """The ids, with the others left out of the loss."""
+        after = [IGNORED] * (len(self.ids) - self.stop)
+        return [IGNORED] * self.start + self.ids[self.start : self.stop] + after
 
 
 def encode(
-    tokenizer: Any, texts: Sequence[str], starts: Sequence[int], end: int | None
+    tokenizer: Any,
+    texts: Sequence[str],
+    starts: Sequence[int],
+    end: int | None,
+    stops: Sequence[int] | None = None,
 ) -> list[Encoded]:
     r"""Tokenise whole texts, as an engine does, and find where the trained part begins.
 
@@ -45,6 +51,9 @@ def encode(
         For each text the index of its first trained character.
     end : int or None
         Token put behind each text.
+    stops : sequence of int, optional
+        For each text the index of the first character behind the trained part, if that ends before
+        the text does.
     """
     found = []
     for first in range(0, len(texts), _CHUNK):
@@ -56,12 +65,19 @@ def encode(
             return_token_type_ids=False,
             verbose=False,
         )
-        for ids, offsets, start in zip(
-            batch["input_ids"], batch["offset_mapping"], starts[first : first + _CHUNK], strict=True
+        for i, (ids, offsets) in enumerate(
+            zip(batch["input_ids"], batch["offset_mapping"], strict=True), start=first
         ):
-            index = next((i for i, (_, stop) in enumerate(offsets) if stop > start), len(ids))
-            found.append(Encoded(ids if end is None else [*ids, end], index))
+            begin = _token_at(offsets, starts[i])
+            whole = ids if end is None else [*ids, end]
+            stop = len(whole) if stops is None else _token_at(offsets, stops[i])
+            found.append(Encoded(whole, begin, stop))
     return found
+
+
+def _token_at(offsets: Sequence[tuple[int, int]], character: int) -> int:
+    """Index of the token that holds a character; the number of tokens behind the last."""
+    return next((i for i, (_, stop) in enumerate(offsets) if stop > character), len(offsets))
 
 
 def fit(lengths: Sequence[int], max_length: int) -> list[int]:

@@ -36,7 +36,16 @@ ALLOWED: dict[str, set[str]] = {
     "reference": {"forest", "errors"},
     "engine": {"aio", "errors"},
     "policy": {"engine", "steps", "kernels", "errors"},
-    "reward": {"engine", "steps", "answers", "calculator", "kernels", "aio", "errors"},
+    "reward": {
+        "engine",
+        "steps",
+        "answers",
+        "arithmetic",
+        "calculator",
+        "kernels",
+        "aio",
+        "errors",
+    },
     "search": {
         "forest",
         "policy.protocol",
@@ -324,7 +333,7 @@ def test_wheel_when_built_holds_the_package_and_nothing_else(wheel: Path) -> Non
 
 
 def test_wheel_when_built_is_small(wheel: Path) -> None:
-    assert wheel.stat().st_size < 1_500_000
+    assert wheel.stat().st_size < 9_000_000  # of which the embedded pair has 7 million
 
 
 def test_wheel_when_unpacked_alone_searches(wheel: Path, tmp_path: Path) -> None:

@@ -370,9 +370,9 @@ def find_model(model: str) -> ModelSource:
             )
         folder = folder.resolve()
         return ModelSource(str(folder), _served_name(folder), True, _context(folder))
-    from ..embedded import EMBEDDED_MODELS, embedded_model
+    from ..embedded import EMBEDDED_MODELS, SHIPPED_MODELS, embedded_model
 
-    if model in EMBEDDED_MODELS:
+    if model in EMBEDDED_MODELS or model in SHIPPED_MODELS:
         folder = embedded_model(model)
         return ModelSource(str(folder), model, True, _context(folder))
     if folder.exists() or not _HUB_NAME.fullmatch(model):

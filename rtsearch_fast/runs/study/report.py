@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 from ...errors import DataError
 from ...evaluation.paired import Difference, Share, paired_difference, share_of
 from ...evaluation.plots import Curve, Point, save_plot
+from ...evaluation.section import markdown_table
 from .grid import Cell, Comparison, Study
 
-__all__ = ["put_section", "render_report"]
+__all__ = ["render_report"]
 
 _Records = dict[str, dict[str, Any]]  # unique_id -> record
 
@@ -60,11 +60,12 @@ _LEGEND = (
 )
 
 
-def render_report(folder: Path, plots: Path, link: str) -> str:
+def render_report(study: Study, folder: Path, plots: Path, link: str) -> str:
     """Render the tables of a study and draw its plots.
 
     Parameters
     ----------
+    study : Study
     folder : Path
         Of the journals.
     plots : Path
@@ -75,9 +76,8 @@ def render_report(folder: Path, plots: Path, link: str) -> str:
     Raises
     ------
     DataError
-        The folder holds no study, or a comparison has no search that is finished in all its cells.
+        A comparison has no search that is finished in all its cells.
     """
-    study = Study.load(folder)
     parts = [_LEGEND]
     for comparison in study.comparisons:
         for problems in study.problems:
@@ -91,32 +91,6 @@ def render_report(folder: Path, plots: Path, link: str) -> str:
             if differences := _differences(table):
                 parts.append(differences)
     return "\n\n".join(parts)
-
-
-def put_section(path: Path, name: str, text: str) -> bool:
-    """Put the text between the marks of a study in a Markdown file; returns whether it changed.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, or lacks the marks.
-    """
-    begin, end = f"<!-- study:{name} -->", f"<!-- /study:{name} -->"
-    try:
-        old = path.read_text("utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    head, found, rest = old.partition(begin)
-    _, closed, tail = rest.partition(end)
-    if not found or not closed:
-        raise DataError(
-            f"{path}: has no place for the study: write the lines {begin} and {end} where it is "
-            "to stand"
-        )
-    new = f"{head}{begin}\n\n{text}\n\n{end}{tail}"
-    if new != old:
-        path.write_text(new, "utf-8")
-    return new != old
 
 
 def _gather(study: Study, comparison: Comparison, problems: str, folder: Path) -> _Table:
@@ -196,7 +170,7 @@ def _rows(table: _Table) -> str:
                         *_cells(point.found),
                     ]
                 )
-    return _markdown(lines, "rlrrrrr")
+    return markdown_table(lines, "rlrrrrr")
 
 
 def _differences(table: _Table) -> str:
@@ -225,7 +199,7 @@ def _differences(table: _Table) -> str:
                     *_points(found),
                 ]
             )
-    return _markdown(lines, "rlrrrrrr") if len(lines) > 1 else ""
+    return markdown_table(lines, "rlrrrrrr") if len(lines) > 1 else ""
 
 
 def _cells(share: Share) -> list[str]:
@@ -239,9 +213,3 @@ def _points(difference: Difference) -> list[str]:
         f"**{value}**" if sure else value,
         f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}",
     ]
-
-
-def _markdown(lines: Sequence[Sequence[str]], sides: str) -> str:
-    rule = ["---:" if side == "r" else "---" for side in sides]
-    rows = [lines[0], rule, *lines[1:]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ...reward.calculated import with_corrections
 from ...tasks import FAMILIES, Example, Family, examples
@@ -15,9 +15,10 @@ from .settings import CotrainSettings
 __all__ = ["adversarial_rows", "family_of", "reward_rows"]
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 #: Share of the traps that a check is written of: it says more than the label.
-_WRITTEN = 0.7
+_WRITTEN = 0.8
 
 
 def family_of(unique_id: str) -> Family | None:
@@ -26,7 +27,7 @@ def family_of(unique_id: str) -> Family | None:
 
 
 def reward_rows(
-    chosen: Sequence[Sampled], settings: CotrainSettings, seed: int
+    chosen: Sequence[Sampled], unfinished: Sequence[Sampled], settings: CotrainSettings, seed: int
 ) -> tuple[list[Row], dict[str, int]]:
     """Rows for the reward trainer.
 
@@ -37,6 +38,9 @@ def reward_rows(
     Parameters
     ----------
     chosen : sequence of Sampled
+    unfinished : sequence of Sampled
+        Without an answer: what a search sees of them are their beginnings. At most half as many as
+        `chosen` are taken.
     settings : CotrainSettings
     seed : int
 
@@ -61,6 +65,10 @@ def reward_rows(
         finished.append(_row(sample, shown, label))
         for length in _some(range(1, len(shown)), settings.prefixes, rng):
             prefixes.append(_row(sample, shown[:length], label))
+    for sample in _some(unfinished, len(chosen) // 2, rng):
+        shown = with_corrections(sample.solution)
+        for length in _some(range(1, len(shown) + 1), settings.prefixes, rng):
+            prefixes.append(_row(sample, shown[:length], False))
     traps = _traps(chosen, settings, rng)
     rows = [*finished, *prefixes, *written, *traps]
     rng.shuffle(rows)
@@ -102,14 +110,18 @@ def _traps(chosen: Sequence[Sampled], settings: CotrainSettings, rng: random.Ran
             for steps, label in ((wrong, False), (example.steps, True)):
                 if steps is None:
                     continue
-                row = {
-                    "problem": example.problem,
-                    "solution": list(with_corrections(steps)),
-                    "label": label,
-                }
+                shown = with_corrections(steps)
+                check = family.check(example.problem, shown)
+                row = {"problem": example.problem, "solution": list(shown), "label": label}
                 if settings.written and rng.random() < _WRITTEN:
-                    row["check"] = family.check(example.problem, steps).text
+                    row["check"] = check.text
                 rows.append(row)
+                # what a search asks about on its way there
+                wrong_at = check.first_error if check.first_error is not None else len(shown)
+                first = 1 if label else wrong_at + 1
+                for length in _some(range(first, len(shown)), settings.prefixes, rng):
+                    rows.append(row | {"solution": list(shown[:length])})
+                    rows[-1].pop("check", None)
     return rows
 
 
@@ -117,6 +129,6 @@ def _row(sample: Sampled, steps: Sequence[str], label: bool) -> Row:
     return {"problem": sample.problem, "solution": list(steps), "label": label}
 
 
-def _some(values: Iterable[int], count: int, rng: random.Random) -> list[int]:
+def _some(values: Iterable[T], count: int, rng: random.Random) -> list[T]:
     found = list(values)
     return rng.sample(found, min(count, len(found)))

@@ -14,13 +14,14 @@ import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ...engine.protocol import Engine
 from ...errors import InvalidArgumentError
 from ...evaluation.data import Item
 from ...policy.prompt import PromptTemplate
 from ...reward.protocol import Reward
+from ...reward.question import JudgeTemplate
 from ..active import select
 from ..decontamination import assert_no_leak
 from ..dpo import train_dpo
@@ -31,6 +32,7 @@ from ..reward import train_reward
 from ..samples import Sampled, read_samples, write_samples
 from ..settings import DpoSettings, RewardSettings, SftSettings
 from ..sft import train_sft
+from .heads import HeadReward
 from .judging import reward_rows
 from .measure import measure_adversarial, measure_policy, measure_reward, score_steps
 from .models import open_engine, policy_of, reward_of
@@ -58,7 +60,7 @@ _SAMPLE = (
     "written",
     "engine",
 )
-_CHOOSE = ("families", "strategy", "per_question", "prefixes", "adversarial", "written")
+_CHOOSE = ("families", "per_question", "prefixes", "adversarial", "written")
 
 #: What is thrown away before samples are chosen from: the classes stay as they are, since active
 #: learning takes as many of one as of the other.
@@ -162,16 +164,48 @@ class _Loop:
             self._told(_DATA) | {"reward": [self.reward.template, self.reward.check_template]},
         )
         policy = base = self._first_policy(data)
+        start = base
         judge: Path | None = None
         self._measure(0, policy, judge, dev)
         for number in range(1, self.settings.rounds + 1):
+            start = judge or base
             sampled = self._sample(number, policy, judge)
-            judge = self._train_reward(number, sampled, judge or base)
+            judge = self._train_reward(number, sampled, start)
             scored = self._score(number, sampled, judge)
             policy = self._prefer(number, scored, policy)
             self._measure(number, policy, judge, dev)
         assert judge is not None
-        return self._finish(policy, judge)
+        pair = self._finish(policy, judge)
+        if self.settings.compare:
+            self._compare(sampled, base, start, dev)
+        return pair
+
+    def _compare(self, sampled: Path, base: Path, start: Path, dev: Sequence[Item]) -> None:
+        """Train the last reward model in other ways, and measure all on the last policy's samples.
+
+        What is measured goes into ``compare.json``.
+        """
+        last = self.settings.rounds
+        rows = self.stages.folders[f"round{last}-reward-data"] / "reward.jsonl"
+        judged = self.stages.folders[f"round{last}-measure"] / "samples.jsonl"
+        random = self._train_reward(last, sampled, start, "compare-random", "random")
+        told = replace(
+            self.reward, kind="discriminative", model=str(base), new=None, data=(rows,),
+            seed=self.settings.seed,
+        )  # fmt: skip
+        head = self._train("compare-head", train_reward, told, rows.parent, base)
+
+        def work(folder: Path) -> dict[str, Any]:
+            samples = read_samples(judged)
+            scored = HeadReward(head, JudgeTemplate.load(self.reward.template))
+            return {
+                "random data": self._with_engine(random, lambda e: self._ask(e, samples)),
+                "discriminative": asyncio.run(self._ask_judge(scored, samples, "head")),
+            }
+
+        folder = self.stages.run("compare-measure", work, self._told(("dev",), random, head))
+        assert self.settings.output is not None
+        shutil.copy(folder / "stage.json", self.settings.output / "compare.json")
 
     # --- before the rounds ---------------------------------------------------------------
 
@@ -244,20 +278,31 @@ class _Loop:
             known = self._with_scores(known, judge)[0]
         write_samples(folder / "known.jsonl", known)
 
-    def _train_reward(self, number: int, sampled: Path, start: Path) -> Path:
+    def _train_reward(
+        self,
+        number: int,
+        sampled: Path,
+        start: Path,
+        name: str | None = None,
+        strategy: Literal["active", "random"] | None = None,
+    ) -> Path:
+        name = name or f"round{number}"
+        strategy = strategy or self.settings.strategy
+
         def choose(folder: Path) -> dict[str, Any]:
             samples = read_samples(sampled / "samples.jsonl")
+            unfinished = [s for s in samples if s.answer is None and s.solution]
             if (sampled / "known.jsonl").stat().st_size:
                 samples += read_samples(sampled / "known.jsonl")
             kept, report = run_filters(samples, standard_filters(_FILTERS, seed=self.settings.seed))
             scored = any(sample.scored for sample in kept)
             selection = select(
                 kept,
-                strategy=self.settings.strategy if scored else "random",
+                strategy=strategy if scored else "random",
                 per_question=self.settings.per_question,
                 seed=self.settings.seed,
             )
-            rows, counts = reward_rows(selection.samples, self.settings, number)
+            rows, counts = reward_rows(selection.samples, unfinished, self.settings, number)
             write_jsonl(folder / "reward.jsonl", rows)
             told = f"{report.render()}\n\n{selection.stats.render()}\n"
             (folder / "selection.txt").write_text(told, encoding="utf-8")
@@ -268,7 +313,8 @@ class _Loop:
                 "by kind": counts,
             }
 
-        data = self.stages.run(f"round{number}-reward-data", choose, self._told(_CHOOSE, sampled))
+        facts = self._told(_CHOOSE, sampled) | {"strategy": strategy}
+        data = self.stages.run(f"{name}-reward-data", choose, facts)
         told = replace(
             self.reward,
             model=str(start),
@@ -276,7 +322,7 @@ class _Loop:
             data=(data / "reward.jsonl",),
             seed=self.settings.seed + number,
         )
-        return self._train(f"round{number}-reward", train_reward, told, data, start)
+        return self._train(f"{name}-reward", train_reward, told, data, start)
 
     def _score(self, number: int, sampled: Path, judge: Path) -> Path:
         def work(folder: Path) -> dict[str, Any]:
@@ -328,13 +374,18 @@ class _Loop:
         )
 
     async def _ask(self, engine: Engine, sampled: Sequence[Sampled]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for written in (False, True) if self._is_written else (False,):
-            judge = self._judge(engine, written=written)
-            form = "written check" if written else "bare label"
-            found[form] = await measure_reward(judge, sampled, steps=not written)
-            if self.settings.families:
-                found[form + ", adversarial"] = await measure_adversarial(judge, self.settings)
+        found = await self._ask_judge(self._judge(engine, written=False), sampled, "bare label")
+        if self._is_written:
+            judge = self._judge(engine, written=True)
+            found |= await self._ask_judge(judge, sampled, "written check", steps=False)
+        return found
+
+    async def _ask_judge(
+        self, judge: Reward, sampled: Sequence[Sampled], form: str, *, steps: bool = True
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = {form: await measure_reward(judge, sampled, steps=steps)}
+        if self.settings.families:
+            found[f"{form}, adversarial"] = await measure_adversarial(judge, self.settings)
         return found
 
     def _finish(self, policy: Path, judge: Path) -> Pair:

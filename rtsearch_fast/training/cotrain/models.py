@@ -51,6 +51,7 @@ def reward_of(
             unescape(told.verdict),
             prefixes="bare",
             bare_template=template,
+            calculator=told.calculator,
         )
     else:
         inner = GenerativeReward(engine, template, told.labels)

@@ -76,6 +76,10 @@ class CotrainSettings:
     dev: int = 200
     """Held-out problems of each family on which each round is measured."""
 
+    compare: bool = False
+    """In the end also train the last reward model on samples that are chosen at random, and with a
+    head instead of labels, and measure both (compare.json)."""
+
     seed: int = 0
     """Every random choice derives from it."""
 

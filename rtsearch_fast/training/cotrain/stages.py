@@ -39,6 +39,7 @@ class Stages:
     def __init__(self, folder: Path, *, quiet: bool = False) -> None:
         self.folder = folder
         self.metrics: dict[str, dict[str, Any]] = {}
+        self.folders: dict[str, Path] = {}
         self.seconds = 0.0
         self._quiet = quiet
         self._number = 0
@@ -104,6 +105,7 @@ class Stages:
             told_short = ", ".join(f"{k} {_short(v)}" for k, v in metrics.items() if _is_told(v))
             self._tell(f"{folder.name}: {duration(record['seconds'])}; {told_short}")
         self.metrics[name] = record["metrics"]
+        self.folders[name] = folder
         self.seconds += record["seconds"]
         return folder
 

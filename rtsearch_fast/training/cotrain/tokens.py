@@ -9,6 +9,7 @@ from typing import Any
 from ...engine.embedded import name_portable_tokenizer
 from ...policy.prompt import PromptTemplate
 from ...reward.question import JudgeTemplate
+from ...reward.worked import work_out
 from ...splitters import unescape
 from ...steps import make_splitter
 from ..models import train_tokenizer
@@ -67,4 +68,5 @@ def _texts(
         family = family_of(row.get("unique_id", ""))
         if settings.written and family is not None:
             found = family.check(row["problem"], split(row["solution"]))
-            yield check.render(row["problem"], steps) + found.text + verdict + reward.labels[1]
+            text = work_out(found.text) if reward.calculator else found.text
+            yield check.render(row["problem"], steps) + text + verdict + reward.labels[1]

@@ -175,6 +175,34 @@ def test_flags_when_the_judge_is_the_embedded_model_say_so():
         assert not other.judge_is_embedded
 
 
+def test_flags_when_left_out_follow_from_the_models():
+    from rtsearch_fast.cli.settings import CHECK_TOKENS, POLICY, REWARD, SMOLLM2, ModelFlags
+
+    def told(**given: object) -> tuple[object, ...]:
+        flags = ModelFlags(**given).resolved()
+        assert flags.resolved() == flags
+        return (
+            flags.model,
+            flags.template,
+            flags.reward_model,
+            flags.reward_template,
+            flags.reward_check_template,
+            flags.reward_check_tokens,
+            flags.reward_prefixes,
+            flags.reward_calculator,
+        )
+
+    tiny = (POLICY, "bare", REWARD, "verdict", "check", CHECK_TOKENS, "bare", True)
+    assert told() == told(model=POLICY) == tiny
+    assert told(reward_template="plain") == (*tiny[:3], "plain", *tiny[4:])
+    assert told(reward_calculator=False) == (*tiny[:7], False)
+    other = (None, None, None, 0, "written", False)  # any other model judges itself by a label
+    assert told(model=SMOLLM2) == (SMOLLM2, "chatml", *other)
+    assert told(base_url="http://127.0.0.1:9/v1") == (None, "plain", *other)
+    assert told(model=SMOLLM2, reward_model=REWARD)[2:] == tiny[2:]
+    assert told(reward_model=SMOLLM2)[2:] == (SMOLLM2, *other[1:])
+
+
 # --- written checks ----------------------------------------------------------------------
 
 

@@ -81,6 +81,8 @@ def test_report_when_put_into_a_page_draws_its_plots(rtsearch, recipe, tmp_path)
     assert (page.parent / "media" / "study-toy-methods-sums.png").is_file()
     outcome = rtsearch("study", "report", "--recipe", recipe, "--into", page)
     assert "is up to date" in outcome.out
+    outcome = rtsearch("study", "report", "--recipe", recipe, "--comparisons", "methods")
+    assert "### methods: sums" in outcome.out and "no-calculator" not in outcome.out
     outcome = rtsearch("study", "report", "--recipe", recipe)
     assert "| mcts_g, no-calculator - mcts_g, base |" in outcome.out
     assert (tmp_path / "out" / "plots" / "study-toy-methods-sums.png").is_file()
@@ -137,6 +139,7 @@ def test_recipe_when_wrong_says_where_and_what(recipe: Path, old: str, new: str,
     [
         (("--families", "chain"), "--families chain: name some of sums"),
         (("--seeds", "2"), "--seeds 2: name some of 0, 1"),
+        (("--comparisons", "speed"), "--comparisons speed: name some of methods, "),
         (("--workers", "0"), "--workers 0: give at least 1"),
         (("--limit", "0"), "--limit 0: give at least 1"),
     ],

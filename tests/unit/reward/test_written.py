@@ -19,6 +19,7 @@ from rtsearch_fast.policy.prompt import PromptTemplate
 from rtsearch_fast.policy.prompted import PromptedPolicy
 from rtsearch_fast.reward.generative import GenerativeReward
 from rtsearch_fast.reward.question import JudgeTemplate
+from rtsearch_fast.reward.worked import work_out
 from rtsearch_fast.reward.written import WrittenReward
 from rtsearch_fast.runs.recording import RecordedPolicy, RecordedReward, Recording
 
@@ -47,7 +48,7 @@ class Judge:
 
 
 def score(engine: Judge, *solutions: tuple[str, ...], **settings: Any) -> list[Any]:
-    reward = WrittenReward(engine, QUESTION, check_tokens=8, **settings)
+    reward = WrittenReward(engine, QUESTION, check_tokens=14, **settings)
     return list(asyncio.run(reward.score("P", solutions)))
 
 
@@ -56,7 +57,7 @@ def test_label_is_read_after_the_check() -> None:
     (judgement,) = score(engine, DONE)
     (request,) = engine.requests
     assert request.prompt == f"P|{''.join(DONE)}|check:"
-    assert (request.max_tokens, request.temperature, request.stop) == (8, 0.0, ("Verdict:",))
+    assert (request.max_tokens, request.temperature, request.stop) == (14, 0.0, ("Verdict:",))
     assert engine.prompts == [f"{request.prompt}3 is 3\nVerdict: "]
     assert judgement.score == pytest.approx(0.75) and judgement.num_tokens == 7
 
@@ -66,7 +67,7 @@ def test_label_is_read_after_the_check() -> None:
     [
         (Sample("3 is 3\n", 7, "stop"), "3 is 3"),  # stopped after the line break
         (Sample("", 1, "stop"), ""),  # began with its verdict
-        (Sample("3 is 3", 8, "length"), "3 is 3"),  # cut off: the verdict is forced
+        (Sample("3 is 3", 14, "length"), "3 is 3"),  # cut off: the verdict is forced
         (Sample("3 is", 3, "eos"), "3 is"),  # ended without one
         (Sample("<|im_end|>Yes", 3, "eos"), "< |im_end|>Yes"),
     ],
@@ -97,6 +98,32 @@ def test_other_verdicts_end_the_check() -> None:
     assert engine.prompts[0].endswith("check:ok => ")
 
 
+def test_calculator_when_given_writes_the_results_of_the_sums() -> None:
+    engine = Judge(Sample("12*24-288, 24*46-1128, ?", 14, "stop"))
+    (judgement,) = score(engine, DONE, calculator=True)
+    assert engine.requests[0].stop == ("=",)
+    assert engine.prompts[0].endswith("check:12*24-288, 24*46-1128, ? = 0, -24, ?\nVerdict: ")
+    assert judgement.num_tokens == 15  # results are not generated
+
+
+@pytest.mark.parametrize(
+    ("sums", "results"),
+    [
+        ("3+4", "7"),
+        ("1/3", "0.333333"),
+        ("", "?"),
+        ("7", "?"),
+        ("3+4=7", "?"),
+        ("1/0, 2-5", "?, -3"),
+        ("9^9^9^9", "?"),
+        ("__import__('os')", "?"),
+        ("1,000+1, 2*3", "1001, 6"),
+    ],
+)
+def test_work_out_when_given_any_text_never_raises(sums: str, results: str) -> None:
+    assert work_out(sums) == f"{sums} = {results}"
+
+
 def test_name_tells_all_that_decides_a_score() -> None:
     settings: list[dict[str, Any]] = [
         {},
@@ -106,6 +133,7 @@ def test_name_tells_all_that_decides_a_score() -> None:
         {"template": BARE},
         {"prefixes": "bare"},
         {"prefixes": "bare", "bare_template": BARE},
+        {"calculator": True},
     ]
     names = {WrittenReward(Judge(), **{"template": QUESTION, **s}).name for s in settings}
     names.add(GenerativeReward(Judge(), QUESTION).name)
@@ -126,9 +154,9 @@ def test_nonsense_is_refused(settings: dict[str, Any], text: str) -> None:
         WrittenReward(Judge(), **settings)
 
 
-@pytest.mark.parametrize("samples", [(), (Sample("x", 9, "stop"),), (Sample("x", 1, "eos"),) * 2])
+@pytest.mark.parametrize("samples", [(), (Sample("x", 15, "stop"),), (Sample("x", 1, "eos"),) * 2])
 def test_engine_that_breaks_its_promise_is_an_error(samples: tuple[Sample, ...]) -> None:
-    with pytest.raises(AnswerFormatError, match="one check of at most 8 tokens"):
+    with pytest.raises(AnswerFormatError, match="one check of at most 14 tokens"):
         score(Judge(*samples), DONE)
 
 

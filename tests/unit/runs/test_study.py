@@ -17,9 +17,10 @@ from rtsearch_fast import Budget, Problem, Searcher, SearchOptions
 from rtsearch_fast.errors import DataError, InvalidArgumentError, RunStoreError
 from rtsearch_fast.evaluation.data import Item
 from rtsearch_fast.evaluation.grade import Grader
+from rtsearch_fast.evaluation.section import put_section
 from rtsearch_fast.runs.memo import MemoPolicy, MemoReward
 from rtsearch_fast.runs.study.grid import Cell, Comparison, Study
-from rtsearch_fast.runs.study.report import put_section, render_report
+from rtsearch_fast.runs.study.report import render_report
 from rtsearch_fast.runs.study.shard import Setup, ShardProgress, run_shard
 
 ITEMS = [
@@ -159,7 +160,7 @@ def test_journal_of_other_settings_is_refused(done: Path, tmp_path: Path) -> Non
 
 def test_report_has_the_counts_of_the_journals(done: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    text = render_report(done, tmp_path, "media")
+    text = render_report(Study.load(done), done, tmp_path, "media")
     assert "### methods: sums (7 problems, 2 seeds)" in text
     assert "![methods, sums](media/study-toy-methods-sums.png)" in text
     assert [p.name for p in tmp_path.iterdir()] == ["study-toy-methods-sums.png"]
@@ -184,7 +185,9 @@ def test_report_when_put_again_changes_nothing(done: Path, tmp_path: Path) -> No
     page.write_text("# Results\n\n<!-- study:toy -->\nold\n<!-- /study:toy -->\n\nThe end.\n")
     texts = []
     for _ in range(2):
-        changed = put_section(page, "toy", render_report(done, tmp_path / "media", "media"))
+        changed = put_section(
+            page, "study:toy", render_report(Study.load(done), done, tmp_path / "media", "media")
+        )
         texts.append((page.read_text(), (tmp_path / "media").stat().st_size))
         assert changed == (len(texts) == 1)
     assert texts[0] == texts[1]
@@ -202,21 +205,21 @@ def test_report_of_a_run_under_way_takes_what_all_cells_have(done: Path, tmp_pat
         asyncio.run(run_shard(cells, ITEMS, setup, tmp_path, grader, limit=5))
     path = Cell("sums", "base", "cot", 60, 0).journal(tmp_path)
     path.write_bytes(path.read_bytes()[:-10])
-    text = render_report(tmp_path, tmp_path / "plots", "plots")
+    text = render_report(Study.load(tmp_path), tmp_path, tmp_path / "plots", "plots")
     assert "### methods: sums (4 problems, 1 seeds)" in text
     assert "### calculator: sums (5 problems, 1 seeds)" in text
 
 
 def test_report_without_anything_to_report_says_so(done: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no description of a study .*rtsearch study run"):
-        render_report(tmp_path, tmp_path, "x")
+        render_report(Study.load(tmp_path), tmp_path, tmp_path, "x")
     STUDY.save(tmp_path)
     assert Study.load(tmp_path) == STUDY
     with pytest.raises(DataError, match="no problem of sums is finished in all cells"):
-        render_report(tmp_path, tmp_path, "x")
+        render_report(Study.load(tmp_path), tmp_path, tmp_path, "x")
     page = tmp_path / "page.md"
     with pytest.raises(DataError, match="cannot be read"):
-        put_section(page, "toy", "text")
+        put_section(page, "study:toy", "text")
     page.write_text("<!-- study:toy -->")
     with pytest.raises(DataError, match="write the lines <!-- study:toy --> and <!-- /study:toy"):
-        put_section(page, "toy", "text")
+        put_section(page, "study:toy", "text")

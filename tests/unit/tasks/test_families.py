@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from fractions import Fraction
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from rtsearch_fast.answers import final_answer
 from rtsearch_fast.calculator import correct
 from rtsearch_fast.errors import InvalidArgumentError
+from rtsearch_fast.reward.worked import work_out
 from rtsearch_fast.steps import make_splitter
 from rtsearch_fast.tasks import FAMILIES, Example, Family, examples, family
 from rtsearch_fast.tasks.adversarial import KINDS, corrupt
@@ -123,17 +125,57 @@ def test_countdown_when_expressions_are_random_agrees_with_fractions() -> None:
             assert not checked.is_right(f"{numbers_text}{value + 1}.", text)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_check_when_all_is_right_comes_to_nothing_but_zeros(name: str) -> None:
+    for example in made(name, 100):
+        text = family(name).check(example.problem, example.steps).text
+        assert set(work_out(text).partition(" = ")[2].split(", ")) == {"0"}
+
+
+def test_check_when_sums_are_worked_out_tells_the_first_wrong_step() -> None:
+    """Each sum is of one step, so what a judge copies tells as much as the family's own check."""
+    checked = FAMILIES["chain"]
+    rng = random.Random(4)
+    for example in made("chain", 100):
+        steps = [correct(step)[0] for step in checked.near_miss(example, rng)]
+        found = checked.check(example.problem, steps)
+        results = work_out(found.text).partition(" = ")[2].split(", ")
+        assert found.first_error == next(i for i, each in enumerate(results) if each != "0")
+
+
 def test_chain_when_a_step_is_wrong_is_found_where_it_is() -> None:
     checked = FAMILIES["chain"]
     for example in made("chain", 50):
         for at in range(len(example.steps) - 1):
             steps = list(example.steps)
-            factor, _, rest = steps[at].rpartition("*")
-            value = int(rest.split("=")[0])
-            steps[at] = f"{factor}*{value + 1}={rest.split('=')[1]}"
+            head, _, value, rest = re.split(r"(\*)(\d+)", steps[at])
+            steps[at] = f"{head}*{int(value) + 1}{rest}"
             assert checked.check(example.problem, steps).first_error == at
             spoilt = checked.check(example.problem, [correct(step)[0] for step in steps])
             assert spoilt.first_error == at
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "steps", "text", "error"),
+    [
+        ("chain", "Solve 12*a=288, a*b=1128.", ("## Step 1: 12*24-288=0\n\n",),
+         "12*24-288", None),
+        ("chain", "Solve 12*a=288, a*b=1128.", ("## Step 1: 12*24-289=-1\n\n",),
+         "12*24-288", 0),
+        ("chain", "Solve 12*a=288, a*b=1128.",
+         ("## Step 1: 12*24-288=0\n\n", "## Answer\n\\boxed{24}"), "12*24-288, ?", 1),
+        ("chain", "Solve 12*a=288.",
+         ("## Step 1: 12*24-288=0\n\n", "## Answer\n\\boxed{25}"), "12*24-288, 24-25", 1),
+        ("countdown", "Use each of 9, 7, 5 and 2 once to make 46.",
+         ("## Step 1: keep 7,5: 9*2=18\n\n", "## Step 2: keep 7: 18+6=24\n\n"),
+         "9+7+5+2-7-5-9-2, 7+5+18-7-18-6", 1),
+    ],
+)  # fmt: skip
+def test_check_when_written_copies_problem_and_step(
+    name: str, problem: str, steps: tuple[str, ...], text: str, error: int | None
+) -> None:
+    found = family(name).check(problem, steps)
+    assert (found.text, found.first_error) == (text, error)
 
 
 # --- traps ----------------------------------------------------------------------------------

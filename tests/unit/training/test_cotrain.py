@@ -12,17 +12,28 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from rtsearch_fast.errors import InvalidArgumentError, MissingExtraError, RunStoreError
+from rtsearch_fast.engine.embedded import embedded_model
+from rtsearch_fast.errors import (
+    DataError,
+    InvalidArgumentError,
+    MissingExtraError,
+    RunStoreError,
+)
 from rtsearch_fast.training.cotrain import CotrainSettings, Pair, cotrain, loop
+from rtsearch_fast.training.cotrain.report import render_report
 from rtsearch_fast.training.decontamination import assert_no_leak
 from rtsearch_fast.training.settings import DpoSettings, RewardSettings, SftSettings
 
 pytest.importorskip("trl")
 
-#: What the recipe's first stage gave: it solves a chain more often than not. Stored in bfloat16.
-POLICY = Path(__file__).parents[2] / "data" / "puzzle_policy"
+POLICY = embedded_model("tiny-policy")
 REWARD = RewardSettings(
-    template="verdict", check_template="check", batch_size=8, max_steps=3, learning_rate=1e-3
+    template="verdict",
+    check_template="check",
+    calculator=True,
+    batch_size=8,
+    max_steps=3,
+    learning_rate=1e-3,
 )
 DPO = DpoSettings(template="bare", batch_size=4, max_steps=2, learning_rate=1e-4)
 SFT = SftSettings(template="bare")
@@ -51,7 +62,7 @@ def run(output: Path, **changes: Any) -> Pair:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return run(tmp_path_factory.mktemp("cotrain") / "run")
+    return run(tmp_path_factory.mktemp("cotrain") / "run", compare=True)
 
 
 def test_cotrain_when_run_leaves_two_models_and_an_account_of_each_stage(finished: Pair) -> None:
@@ -76,6 +87,18 @@ def test_cotrain_when_run_leaves_two_models_and_an_account_of_each_stage(finishe
     assert 0 <= measured["written check, adversarial"]["chain"]["fudged last step"] <= 1
     for name in ("rounds.png", "losses.png"):
         assert (root / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_report_when_rendered_tells_of_each_round_form_and_kind_of_trap(finished: Pair) -> None:
+    text = render_report(finished.policy.parent)
+    for words in ("| 1 | chain |", "| written check |", "| fudged last step |", "| random data |"):
+        assert words in text, words
+    assert text.count("| head | chain |") == 1
+
+
+def test_report_when_there_is_none_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cotrain.json: no account of a co-training"):
+        render_report(tmp_path)
 
 
 def test_cotrain_when_run_trains_on_no_held_out_problem(finished: Pair) -> None:

@@ -18,6 +18,7 @@ from rtsearch_fast.engine.transformers import TransformersEngine  # noqa: E402
 from rtsearch_fast.errors import DataError, InvalidArgumentError  # noqa: E402
 from rtsearch_fast.reward.generative import GenerativeReward  # noqa: E402
 from rtsearch_fast.reward.question import JudgeTemplate  # noqa: E402
+from rtsearch_fast.reward.worked import work_out  # noqa: E402
 from rtsearch_fast.reward.written import WrittenReward  # noqa: E402
 from rtsearch_fast.training import reward  # noqa: E402
 from rtsearch_fast.training.models import train_tokenizer  # noqa: E402
@@ -53,6 +54,26 @@ def test_generative_when_tokenised_trains_the_label_or_check_verdict_and_label(
     # as `positive_shares` asks: the text up to the label, and the label on its own
     written = tokenizer.encode(template.render("1", (WRONG,)) + "4 is wrong.\nVerdict: ")
     assert examples[1]["input_ids"] == [*written, label_token(tokenizer, "No")]
+
+
+def test_generative_when_a_calculator_works_checks_out_is_not_trained_on_results(
+    tmp_path: Path,
+) -> None:
+    template = JudgeTemplate.load("plain")
+    texts = [template.render("1", (RIGHT,)), "0123456789+-*, = ?"]
+    tokenizer = train_tokenizer(texts, 400, (), ("Yes", "No"))
+    settings = RewardSettings(**tiny(tmp_path, tmp_path), calculator=True)
+    rows = [{"problem": "1", "solution": WRONG, "label": False, "check": "3*4-5, 2-2, ?"}]
+    (row,), _ = reward._generative(settings, tokenizer, template, rows)
+    whole = tokenizer.decode(row["input_ids"])
+    assert whole.endswith("3*4-5, 2-2, ? = 7, 0, ?\nVerdict: No")
+    trained = [token for token in row["labels"] if token != IGNORED]
+    assert tokenizer.decode(trained) == "3*4-5, 2-2, ? =No"
+    # what the model will be asked, token for token
+    prompt = template.render("1", (WRONG,))
+    assert row["input_ids"][:-1] == tokenizer.encode(
+        f"{prompt}{work_out('3*4-5, 2-2, ?')}\nVerdict: "
+    )
 
 
 async def _scores(folder: Path, kind: type) -> list[float]:
