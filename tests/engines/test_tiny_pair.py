@@ -83,3 +83,19 @@ def test_pair_when_it_searches_stays_in_its_budget_and_repeats_itself(
         for example, (answer, _, _) in zip(found, first, strict=True)
     ]
     assert sum(right) >= least
+
+
+def test_pair_when_it_judges_meets_its_golden_scores() -> None:
+    from rtsearch_fast.cli.models import Models
+    from rtsearch_fast.cli.settings import ModelFlags
+
+    async def gap(**flags: object) -> float | None:
+        models = Models(ModelFlags(**flags))  # type: ignore[arg-type]
+        try:
+            return await models.check_reward()
+        finally:
+            await models.aclose()
+
+    found = asyncio.run(gap())
+    assert found is not None and found < 0.01
+    assert asyncio.run(gap(reward_check_tokens=0)) is None  # another question has other scores
