@@ -28,7 +28,7 @@ def with_corrections(steps: Sequence[str]) -> tuple[str, ...]:
 class CalculatedReward:
     """A reward model that has the calculator which searches have (`SearchOptions.calculator`).
 
-    A small judge compares numbers well and computes badly. With this it need not compute: what a
+    A small judge computes badly. With this it need not compute: what a
     wrong sum was meant to hide stands in the text as a difference. The model must have been trained
     on such texts.
 

@@ -48,8 +48,7 @@ class WrittenReward:
         The question of the bare label; None takes `template`.
     calculator : bool
         The check is a list of sums, which ends with `RESULTS`; a calculator writes their results.
-        The model must have been trained so. A small one copies well and computes badly: with its
-        own results it took wrong solutions for right ones.
+        The model must have been trained so; it need copy only.
     """
 
     def __init__(
