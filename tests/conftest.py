@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import hypothesis
 import pytest
 
+from rtsearch_fast.engine.batching.tiles import keep_from_tiles
+
+if find_spec("torch") is not None:
+    # before any test computes, as in a process that begins with an engine
+    keep_from_tiles()
 # a busy machine is no fault of what is tested
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")

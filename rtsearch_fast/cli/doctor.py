@@ -7,18 +7,23 @@ import importlib.metadata
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from .. import __version__
 from ..engine.checks import Check, check_engine, run_check
+from ..engine.embedded import model_folder
 from ..engine.pooling import PoolingEngine
 from ..engine.protocol import Engine
+from ..engine.tokens import Tokens
 from ..errors import SearchError
+from ..reward.explain import explain
 from ..reward.golden import Golden, check_golden
 from ..reward.golden import write_golden as record
+from ..reward.make import AnyEngine
 from ..search.tree_view import printable
 from .models import Models
 from .recipe_check import check_recipe
-from .rewards import pooling_task
+from .rewards import pooling_task, reward_spec
 from .settings import ModelFlags
 
 __all__ = ["doctor"]
@@ -46,6 +51,9 @@ def doctor(
 ) -> int:
     """Check installation and engines; each line says what is there, or what to do.
 
+    With --reward it shows first what that format reads where, token by token if --reward-model is a
+    folder, and what looks wrong.
+
     Parameters
     ----------
     installed_only
@@ -68,9 +76,24 @@ def doctor(
             _print(Check(extra, False, f"{found}; {detail}" if found else detail))
         else:
             _print(Check(extra, True, found))
-    if installed_only:
-        return 0
-    return _print_all(asyncio.run(_check_engines(models or ModelFlags(), write_golden)))
+    flags = models or ModelFlags()
+    fine = _print_all(_explain(flags)) == 0
+    named = flags.reward is None or flags.reward_model or flags.reward_base_url
+    if not installed_only and fine and named:
+        return _print_all(asyncio.run(_check_engines(flags, write_golden)))
+    return 0 if fine else 1
+
+
+def _explain(flags: ModelFlags) -> list[Check]:
+    """What the format reads, if one is named."""
+    if flags.reward is None:
+        return []
+    try:
+        spec = reward_spec(flags)
+        folder = flags.reward_model if flags.judge_base_url is None else None
+        return explain(spec, Tokens.load(model_folder(folder)) if folder else None)
+    except SearchError as error:
+        return [Check("reward", False, str(error))]
 
 
 async def _check_engines(flags: ModelFlags, record_in: Path | None) -> list[Check]:
@@ -108,14 +131,17 @@ async def _meet(models: Models, golden: Golden) -> tuple[bool, str]:
     return True, f"{golden.source}: met, {gap:.3f} apart at most (allowed {golden.tolerance:g})"
 
 
-async def _probe(engine: Engine | PoolingEngine | None, flags: ModelFlags) -> list[Check]:
+async def _probe(engine: AnyEngine | None, flags: ModelFlags) -> list[Check]:
     assert engine is not None  # only a replay has none
     if isinstance(engine, PoolingEngine):
         return await engine.probe(pooling_task(flags))
+    labels = flags.labels
+    if flags.reward is not None and (spec := reward_spec(flags)).read == "label":
+        labels = spec.label_pair
     probe = getattr(engine, "probe", None)  # servers look at their model list, too
     if probe is not None:
-        return list(await probe(flags.labels))
-    return await check_engine(engine, flags.labels)
+        return list(await probe(labels))
+    return await check_engine(cast(Engine, engine), labels)
 
 
 def _version(name: str) -> str | None:

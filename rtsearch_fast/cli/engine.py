@@ -31,9 +31,10 @@ engine_app = App(name="engine", help="Start, stop and watch vLLM servers on this
 class EngineFlags:
     """Settings of the server. Where none is given, what suits a tree search."""
 
-    task: Literal["policy", "classify", "process-reward"] = "policy"
-    """What the server does: generate (also for a judge that generates), give a text one score, or
-    give one to each step."""
+    task: Literal["policy", "classify", "process-reward", "reward-head"] = "policy"
+    """What the server does: generate (also for a judge that generates), give a text one score, give
+    one to each step, or read a reward model's head at the ends of texts and steps with the help of
+    the prefix cache."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Kind of machine that the settings are for."""
@@ -252,10 +253,13 @@ def _introduction(started: VllmServer, seconds: float) -> str:
     if state.task == "policy":
         command = f"rtsearch eval demo --base-url {url}{template} --budget-tokens 1000"
     else:
-        kind = "classifier" if state.task == "classify" else "process"
+        reward = {
+            "classify": "--reward-kind classifier",
+            "process-reward": "--reward-kind process",
+            "reward-head": "--reward NAME-OF-ITS-FORMAT",
+        }[state.task]
         command = (
-            f"rtsearch eval demo --base-url URL-OF-THE-POLICY --reward-kind {kind} "
-            f"--reward-base-url {url}"
+            f"rtsearch eval demo --base-url URL-OF-THE-POLICY {reward} --reward-base-url {url}"
         )
     where = "" if started.port == 8000 else f" --port {started.port}"
     return (

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from ..engine.pooling import PoolingEngine
 from ..engine.protocol import Engine
 from ..errors import InvalidArgumentError
 from ..policy.prompt import PromptTemplate
 from ..policy.prompted import PromptedPolicy
 from ..policy.protocol import Policy
 from ..reward.golden import Golden, check_golden
+from ..reward.make import AnyEngine, make_reward
 from ..reward.protocol import Reward
 from ..reward.question import PRESETS as JUDGE_PRESETS
 from ..runs.recording import RecordedPolicy, RecordedReward, Recording
 from ..search.options import Budget, SearchOptions
 from ..search.searcher import Searcher
-from .rewards import generative_reward, pooled_reward
+from .rewards import generative_reward, pooled_reward, reward_spec, spec_engine
 from .settings import POLICY, ModelFlags
 
 __all__ = ["SEQUENCES", "Models"]
@@ -33,7 +33,7 @@ class Models:
     Attributes
     ----------
     policy, reward : Policy, Reward
-    engine, reward_engine : Engine or PoolingEngine, optional
+    engine, reward_engine : Engine, or one that reads heads, optional
         What runs them; None where all answers come from a recording.
     golden : Golden, optional
         Scores that the reward model must give, where some are known.
@@ -42,7 +42,7 @@ class Models:
     policy: Policy
     reward: Reward
     engine: Engine | None = None
-    reward_engine: Engine | PoolingEngine | None = None
+    reward_engine: AnyEngine | None = None
     golden: Golden | None = None
 
     def __init__(self, flags: ModelFlags) -> None:
@@ -68,7 +68,17 @@ class Models:
             self.golden = Golden.load(flags.reward_golden)
         if flags.record is not None:
             self._recording = Recording(flags.record)
-        if flags.reward_kind == "generative":
+        if flags.reward is not None:
+            spec = reward_spec(flags)
+            self.engine = policy = _engine(flags.model, flags.base_url, flags)
+            self.reward_engine = spec_engine(
+                spec,
+                flags,
+                policy,
+                lambda: _engine(flags.reward_model, flags.judge_base_url, flags),
+            )
+            self.reward = make_reward(spec, self.reward_engine)
+        elif flags.reward_kind == "generative":
             make = generative_reward(flags, judge, prompt)
             self.engine = judging = _engine(flags.model, flags.base_url, flags)
             if flags.reward_model or flags.reward_base_url:
@@ -138,11 +148,9 @@ def _engine(model: str | None, base_url: str | None, flags: ModelFlags) -> Engin
             # all samples in flight, and as many judgements
             max_concurrency=max(256, 3 * (flags.sequences or SEQUENCES)),
         )
-    from ..engine.embedded import EMBEDDED_MODELS, SHIPPED_MODELS, embedded_model
+    from ..engine.embedded import model_folder
 
-    model = model or POLICY
-    embedded = model in EMBEDDED_MODELS or model in SHIPPED_MODELS
-    folder = embedded_model(model) if embedded else model
+    folder = model_folder(model or POLICY)
     if flags.vllm:
         from ..engine.vllm import VllmEngine
 

@@ -31,6 +31,7 @@ from .models import SEQUENCES, Models
 from .problems import is_generated
 from .reader import Setting, unknown_key
 from .recipe import EngineDefaults, Recipe, RecipeDefaults
+from .rewards import reward_spec
 from .settings import SMOLLM2, BudgetFlags, ModelFlags, check_search
 from .study_recipe import StudyRecipe, is_study
 
@@ -320,7 +321,9 @@ def _check_models(evaluation: _Evaluation) -> str:
     # models in this process would be loaded
     if flags.template is not None:
         PromptTemplate.load(flags.template)
-    if flags.reward_template is not None and flags.reward_kind != "process":
+    if flags.reward is not None:
+        reward_spec(flags)
+    elif flags.reward_template is not None and flags.reward_kind != "process":
         JudgeTemplate.load(flags.reward_template)
     return "templates are valid; the models are loaded in the process of the search"
 

@@ -3,25 +3,108 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from ..engine.pooling import PoolingEngine
 from ..engine.protocol import Engine
+from ..engine.served_heads import ServedHeads
 from ..errors import InvalidArgumentError
 from ..policy.prompt import PromptTemplate
 from ..reward.calculated import CalculatedReward
 from ..reward.classifier import ClassifierReward
 from ..reward.generative import GenerativeReward
+from ..reward.make import AnyEngine
 from ..reward.process import ProcessReward
 from ..reward.protocol import Reward
 from ..reward.question import JudgeTemplate
+from ..reward.spec import RewardSpec
 from ..reward.stepwise import ProcessTemplate
 from ..reward.written import WrittenReward
 
 if TYPE_CHECKING:
     from .settings import ModelFlags
 
-__all__ = ["generative_reward", "pooled_reward", "pooling_task"]
+__all__ = ["generative_reward", "pooled_reward", "pooling_task", "reward_spec", "spec_engine"]
+
+#: Flags that say what a format says.
+_OF_FORMATS = (
+    "reward_kind",
+    "reward_template",
+    "reward_check_tokens",
+    "reward_calculator",
+    "reward_verdict",
+    "reward_check_template",
+    "reward_prefixes",
+    "reward_step_tag",
+    "labels",
+)
+
+
+def reward_spec(flags: ModelFlags) -> RewardSpec:
+    """The format that --reward names, with the aggregation of --reward-aggregation.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Another flag says what the format says.
+    DataError
+        There is no such format.
+    """
+    assert flags.reward is not None
+    defaults = {field.name: field.default for field in fields(flags)}
+    for name in _OF_FORMATS:
+        if getattr(flags, name) != defaults[name]:
+            raise InvalidArgumentError(
+                f"--{name.replace('_', '-')} and --reward {flags.reward}: the format says that "
+                "already: leave one out"
+            )
+    spec = RewardSpec.load(flags.reward)
+    if flags.reward_aggregation is None:
+        return spec
+    return replace(spec, aggregation=flags.reward_aggregation)
+
+
+def spec_engine(
+    spec: RewardSpec,
+    flags: ModelFlags,
+    policy: Engine,
+    generator: Callable[[], Engine],
+) -> AnyEngine:
+    """What runs the reward model of a format.
+
+    Parameters
+    ----------
+    spec : RewardSpec
+    flags : ModelFlags
+    policy : Engine
+        Judges itself where no other model is named.
+    generator : callable
+        Makes the engine of a reward model that generates.
+    """
+    if flags.reward_model is None and flags.reward_base_url is None:
+        if spec.source:
+            raise InvalidArgumentError(
+                f"--reward {flags.reward} is the format of {spec.source}: name the model by "
+                "--reward-model FOLDER, or its server by --reward-base-url"
+            )
+        return policy
+    url = flags.judge_base_url
+    if spec.writes or (spec.read == "label" and (url is not None or not spec.step)):
+        return generator()
+    if flags.reward_base_url is not None:
+        served = _pooling_engine(flags, flags.reward_base_url)
+        reads_marks = bool(spec.step) and served.task() == "classify"
+        return ServedHeads(served) if reads_marks else served
+    if url is not None:
+        raise InvalidArgumentError(
+            f"--reward {flags.reward} reads a head, which a server that generates has not: give "
+            "--reward-base-url, a vLLM server with --runner pooling, or --reward-model FOLDER"
+        )
+    from ..engine.embedded import model_folder
+    from ..engine.heads import HeadEngine
+
+    return HeadEngine(model_folder(flags.reward_model or ""), labels=spec.labels or None)
 
 
 def generative_reward(
@@ -72,6 +155,8 @@ def generative_reward(
 
 def pooling_task(flags: ModelFlags) -> str:
     """What a server must be started for to serve the reward model."""
+    if flags.reward is not None:
+        return "token_classify" if reward_spec(flags).step else "classify"
     return "classify" if flags.reward_kind == "classifier" else "token_classify"
 
 
@@ -102,14 +187,26 @@ def pooled_reward(
             f"--reward-kind {flags.reward_kind} needs --reward-base-url: a vLLM server that runs "
             "the reward model with --runner pooling"
         )
-    engine = PoolingEngine(
-        flags.reward_base_url,
+    engine = _pooling_engine(flags, flags.reward_base_url)
+    if flags.reward_kind == "classifier":
+        return engine, ClassifierReward(engine, JudgeTemplate.load(judge))
+    template = ProcessTemplate.load(flags.reward_template or "qwen-prm", flags.reward_step_tag)
+    spec = RewardSpec(
+        template.template.name,
+        template.template.text,
+        "class",
+        step=template.step,
+        tag=template.step_tag,
+        aggregation=flags.reward_aggregation or "last",
+    )
+    return engine, ProcessReward(engine, spec)
+
+
+def _pooling_engine(flags: ModelFlags, url: str) -> PoolingEngine:
+    return PoolingEngine(
+        url,
         flags.reward_model,
         api_key_env=flags.api_key_env,
         retries=flags.retries,
         patience=flags.patience,
     )
-    if flags.reward_kind == "classifier":
-        return engine, ClassifierReward(engine, JudgeTemplate.load(judge))
-    template = ProcessTemplate.load(flags.reward_template or "qwen-prm", flags.reward_step_tag)
-    return engine, ProcessReward(engine, template, aggregation=flags.reward_aggregation)

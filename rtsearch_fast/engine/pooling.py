@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..aio import together
+from ..aio import run_apart, together
 from ..errors import AnswerFormatError, EngineError
 from .checks import Check, run_check
 from .http.client import JsonHttp, Reply
@@ -19,9 +19,6 @@ from .http.served import ServedModel
 from .pooling_protocol import ClassProbs
 
 __all__ = ["PoolingEngine"]
-
-#: Asked of each request: nothing is put before the prompt, and logits are squashed.
-_PLAIN = {"add_special_tokens": False, "use_activation": True}
 
 #: What a server that serves the task was started with.
 _FLAGS = {
@@ -90,10 +87,22 @@ class PoolingEngine:
         """The served model's name; asks the server, blocking, if none was given."""
         return self._served.name
 
-    async def classify(self, prompts: Sequence[str]) -> list[ClassProbs]:
-        """Return, per prompt, the class probabilities at its last token.
+    def task(self) -> str:
+        """Return "classify" or "token_classify", whichever the server does; asks it, blocking."""
+        return run_apart(self._task_alone())
+
+    async def classify(
+        self, prompts: Sequence[str | Sequence[int]], *, raw: bool = False
+    ) -> list[ClassProbs]:
+        """Return, per prompt, the class probabilities at its last token, or the head's numbers.
 
         The server finds what prompts have in common in its prefix cache.
+
+        Parameters
+        ----------
+        prompts : sequence of str or of sequences of int
+            Texts, or all of them as tokens.
+        raw : bool
 
         Raises
         ------
@@ -105,11 +114,11 @@ class PoolingEngine:
         if not prompts:
             return []
         url = f"{self._http.root_url}/classify"
-        data = await self._post(url, {"input": list(prompts)}, "classify")
+        data = await self._post(url, {"input": list(prompts)}, "classify", raw)
         return [_row(item.get("probs"), url) for item in _items(data, len(prompts), url)]
 
     async def token_classify(
-        self, prompts: Sequence[str], step_tag: str | None = None
+        self, prompts: Sequence[str], step_tag: str | None = None, *, raw: bool = False
     ) -> list[list[ClassProbs]]:
         """Return, per prompt, a row of class probabilities for each place that is read.
 
@@ -121,6 +130,8 @@ class PoolingEngine:
         step_tag : str, optional
             The token whose places are read. A server with step pooling sends these rows only; of
             one that sends a row for each token they are picked. None returns what the server sends.
+        raw : bool
+            Return the head's numbers, not probabilities.
 
         Raises
         ------
@@ -134,7 +145,7 @@ class PoolingEngine:
 
         async def one(prompt: str) -> list[ClassProbs]:
             body = {"input": prompt, "task": "token_classify"}
-            (item,) = _items(await self._post(url, body, "token_classify"), 1, url)
+            (item,) = _items(await self._post(url, body, "token_classify", raw), 1, url)
             rows = item.get("data")
             if not isinstance(rows, list):
                 raise AnswerFormatError(f"{url}: data[0].data is no list of rows")
@@ -162,9 +173,35 @@ class PoolingEngine:
             checks.append(await run_check(task, answer))
         return checks
 
+    async def tokenize(self, text: str) -> list[int]:
+        """Return the token ids of a text; nothing is added.
+
+        Raises
+        ------
+        EngineError
+            The server has no `/tokenize`.
+        """
+        tokens = await self._tokenize(text)
+        if tokens is None:
+            raise EngineError(
+                f"{self._http.root_url} has no /tokenize, without which steps cannot be tokenised "
+                "apart: run the model in this process, or under vLLM"
+            )
+        return tokens
+
     async def aclose(self) -> None:
         """Close the connections. Sharing is safe: a later request opens new ones."""
         await self._http.aclose()
+
+    async def _task_alone(self) -> str:
+        http = self._http.fresh()
+        try:
+            model = await ServedModel(http, self._served.given).get()
+            body = {"model": model, "input": [_PROBE]}
+            reply = await http.send("POST", f"{http.root_url}/classify", body)
+            return "token_classify" if _serves_another_task(reply) else "classify"
+        finally:
+            await http.aclose()
 
     async def _at_tags(
         self, prompt: str, rows: list[ClassProbs], step_tag: str, url: str
@@ -201,9 +238,11 @@ class PoolingEngine:
         tokens = self._http.read(reply).get("tokens") if reply.ok else None
         return tokens if isinstance(tokens, list) else None
 
-    async def _post(self, url: str, body: dict[str, Any], task: str) -> dict[str, Any]:
+    async def _post(self, url: str, body: dict[str, Any], task: str, raw: bool) -> dict[str, Any]:
         model = await self._served.get()
-        reply = await self._http.send("POST", url, {"model": model, **body, **_PLAIN})
+        # nothing is put before the prompt
+        how = {"add_special_tokens": False, "use_activation": not raw}
+        reply = await self._http.send("POST", url, {"model": model, **body, **how})
         if _serves_another_task(reply):
             raise EngineError(
                 f"{url}: {model} is not served for {task}: start vLLM with {_FLAGS[task]}"

@@ -22,8 +22,14 @@ class Classifier(Protocol):
         """Identifies the model for resuming runs (a folder's or served model's name)."""
         ...
 
-    async def classify(self, prompts: Sequence[str]) -> Sequence[ClassProbs]:
+    async def classify(self, prompts: Sequence[str], *, raw: bool = False) -> Sequence[ClassProbs]:
         """Return, per prompt, the class probabilities at its last token.
+
+        Parameters
+        ----------
+        prompts : sequence of str
+        raw : bool
+            Return the head's numbers as they are, which are no probabilities.
 
         Raises
         ------
@@ -46,7 +52,7 @@ class TokenClassifier(Protocol):
         ...
 
     async def token_classify(
-        self, prompts: Sequence[str], step_tag: str | None = None
+        self, prompts: Sequence[str], step_tag: str | None = None, *, raw: bool = False
     ) -> Sequence[Sequence[ClassProbs]]:
         """Return, per prompt, one row of class probabilities for each place that is read.
 
@@ -56,6 +62,8 @@ class TokenClassifier(Protocol):
         step_tag : str, optional
             The token whose places are read, in their order. None leaves the choice of the places
             to the engine: all tokens, or those of the tag that it was started with.
+        raw : bool
+            Return the head's numbers as they are, which are no probabilities.
 
         Raises
         ------

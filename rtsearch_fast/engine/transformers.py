@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..aio import all_of
 from ..errors import EngineError, InvalidArgumentError
 from .batching.batcher import Batcher
 from .batching.packed_model import PackedModel
 from .protocol import CompletionRequest, EngineStats, LabelLogprobs, Sample
+from .tokens import Tokens
 
 __all__ = ["EngineStats", "TransformersEngine"]
 
@@ -66,12 +67,13 @@ class TransformersEngine:
         # One row more than the samples in flight, so that prompts always advance too.
         self._model = PackedModel(folder, dtype=dtype, device=device, min_rows=max_batch + 1)
         self._tokenizer = self._model.tokenizer
+        self._tokens = Tokens(self._tokenizer, self.name)
         #: Most samples in flight.
         self.max_sequences = self._max_batch = max_batch
         self._batcher = Batcher(
             self.name,
             self._model,
-            self._decode,
+            self._tokens.decode,
             max_batch=max_batch,
             cache_tokens=cache_tokens,
             pieces={} if _decodes_token_by_token(self._tokenizer) else None,
@@ -99,6 +101,10 @@ class TransformersEngine:
             )
         )
 
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text; nothing is added."""
+        return self._tokens.encode(text)
+
     async def complete(self, request: CompletionRequest) -> list[Sample]:
         """Draw the samples of a request; see `Engine.complete`."""
         _check(request)
@@ -109,17 +115,17 @@ class TransformersEngine:
             self._batcher.submit(tokens, replace(request, seeds=seeds[i : i + size]))
             for i in range(0, len(seeds), size)
         ]
-        return [sample for part in await _all(parts) for sample in part]
+        return [sample for part in await all_of(parts) for sample in part]
 
     async def label_logprobs(
         self, prompts: Sequence[str], labels: tuple[str, ...]
     ) -> list[LabelLogprobs]:
         """Return the log-probability of each label after each prompt; see the protocol."""
-        ids = [self._label_token(label) for label in labels]
+        ids = [self._tokens.of_label(label) for label in labels]
         if not ids:
             return [()] * len(prompts)
         jobs = [(prompt, self._encode_prompt(prompt, 1)) for prompt in prompts]
-        return await _all(
+        return await all_of(
             [
                 self._batcher.submit(tokens, CompletionRequest(prompt, (), 1), ids)
                 for prompt, tokens in jobs
@@ -130,11 +136,8 @@ class TransformersEngine:
         """End the worker thread; calls still awaited raise EngineError."""
         await asyncio.get_running_loop().run_in_executor(None, self._batcher.close)
 
-    def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
-
     def _encode_prompt(self, prompt: str | tuple[int, ...], max_tokens: int) -> list[int]:
-        tokens = self._encode(prompt) if isinstance(prompt, str) else list(prompt)
+        tokens = self.encode(prompt) if isinstance(prompt, str) else list(prompt)
         if not tokens:
             raise EngineError("the prompt is empty: give the model at least one token to continue")
         if len(tokens) + max_tokens > self._model.context:
@@ -145,38 +148,12 @@ class TransformersEngine:
             )
         return tokens
 
-    def _label_token(self, label: str) -> int:
-        tokens = self._encode(label)
-        if len(tokens) != 1:
-            pieces = [self._decode([token]) for token in tokens]
-            raise EngineError(
-                f"label {label!r} is {len(tokens)} tokens of {self.name}, {pieces}: "
-                "choose a label that is one token (a leading space may matter)"
-            )
-        return tokens[0]
-
-    def _decode(self, tokens: list[int]) -> str:
-        return str(
-            self._tokenizer.decode(
-                tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
-        )
-
 
 def _decodes_token_by_token(tokenizer: Any) -> bool:
     """Whether a text is its tokens' texts in a row, but for characters of several tokens."""
     core = getattr(tokenizer, "backend_tokenizer", None)
     decoder = type(getattr(core, "decoder", 0)).__name__
     return decoder in ("NoneType", "ByteLevel", "Fuse")
-
-
-async def _all(futures: Sequence[Future[Any]]) -> list[Any]:
-    """Await all; if one fails or the caller is cancelled, the others are no longer wanted."""
-    try:
-        return await asyncio.gather(*map(asyncio.wrap_future, futures))
-    finally:
-        for future in futures:
-            future.cancel()
 
 
 def _check(request: CompletionRequest) -> None:

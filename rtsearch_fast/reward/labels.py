@@ -11,7 +11,7 @@ from ..errors import AnswerFormatError, InvalidArgumentError
 __all__ = ["check_labels", "positive_share", "positive_shares"]
 
 
-def check_labels(labels: tuple[str, str]) -> tuple[str, str]:
+def check_labels(labels: tuple[str, ...]) -> tuple[str, str]:
     """Refuse labels that are not two different texts; returns them as a tuple."""
     if len(labels) != 2 or not all(labels) or labels[0] == labels[1]:
         raise InvalidArgumentError(

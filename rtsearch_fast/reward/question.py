@@ -15,7 +15,8 @@ _QUESTION = "Is this solution correct? Answer with one word, Yes or No."
 _CASE = f"Problem:\n{{problem}}\n\nSolution:\n{{solution}}\n\n{_QUESTION}"
 
 #: Each ends with a line break, so that the labels "Yes" and "No" are tokens without a blank before.
-#: "verdict" asks a model that was trained for nothing else for its label, "check" for its check.
+#: "verdict" asks a model that was trained for nothing else for its label, "check" for its check: it
+#: goes on where a policy's solution ends, so that one model learns both from one text.
 PRESETS = {
     "plain": f"{_INSTRUCTION}\n\n{_CASE}\nAnswer:\n",
     "chatml": (
@@ -29,7 +30,7 @@ PRESETS = {
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     ),
     "verdict": "{problem}\n\n{solution}\n\n## Verdict\n",
-    "check": "{problem}\n\n{solution}\n\n## Check\n",
+    "check": "{problem}\n\n{solution}<|endoftext|>\n\n## Check\n",
 }
 
 #: A mark of a chat format -> how a conversation of that format goes on to the question.

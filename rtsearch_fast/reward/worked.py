@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..arithmetic import evaluate, tokenize, write
 
 __all__ = ["RESULTS", "work_out"]
@@ -9,6 +11,8 @@ __all__ = ["RESULTS", "work_out"]
 #: What stands between the sums of a check and their results; a judge ends its sums with it.
 RESULTS = " = "
 _UNKNOWN = "?"
+#: What stands between sums: commas, and labels that say what the next ones are about.
+_BETWEEN = re.compile(r", |\s*\b[A-Z][a-z]+(?: \d+)?: ")
 
 
 def work_out(sums: str) -> str:
@@ -17,14 +21,19 @@ def work_out(sums: str) -> str:
     Parameters
     ----------
     sums : str
-        Arithmetic between commas. What is none has the result ``?``.
+        Arithmetic between commas and labels, which are a word, with or without a number, before a
+        colon. What is none has the result ``?``.
 
     Examples
     --------
     >>> work_out("13*54-702, 54*23-1240, ?")
     '13*54-702, 54*23-1240, ? = 0, 2, ?'
+    >>> work_out("Step 1: 13*54-702 Answer: 54-54, 9-8")
+    'Step 1: 13*54-702 Answer: 54-54, 9-8 = 0, 0, 1'
     """
-    return f"{sums}{RESULTS}{', '.join(_result(each) for each in sums.split(', '))}"
+    first, *others = _BETWEEN.split(sums)
+    each = [first, *others] if first.strip() or not others else others
+    return f"{sums}{RESULTS}{', '.join(map(_result, each))}"
 
 
 def _result(text: str) -> str:

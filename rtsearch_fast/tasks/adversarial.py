@@ -13,7 +13,7 @@ from collections.abc import Callable
 from ..calculator import correct
 from .family import Example, Family
 
-__all__ = ["KINDS", "corrupt"]
+__all__ = ["KINDS", "corrupt", "garbled"]
 
 _Steps = tuple[str, ...]
 _NUMBER = re.compile(r"\d+")
@@ -41,9 +41,38 @@ def corrupt(kind: str, family: Family, example: Example, rng: random.Random) -> 
     if steps is None or steps == example.steps:
         return None
     whole = steps[-1].startswith("## Answer") and steps[-1].endswith("}")
-    # by chance it may be another right solution, or become one when a calculator corrects it
-    shown = [correct(step)[0] for step in steps]
-    return None if whole and family.check(example.problem, shown).first_error is None else steps
+    # by chance it may be another right solution, or become one when a calculator corrects it, or
+    # the beginning of one
+    *before, last = (correct(step)[0] for step in steps)
+    if whole:
+        is_right = family.check(example.problem, [*before, last]).first_error is None
+    else:
+        is_right = last.strip() == example.steps[len(before)].strip()
+    return None if is_right else steps
+
+
+def garbled(example: Example, rng: random.Random) -> _Steps:
+    """Replace a random share of the numbers, and at least one, by others of as many digits.
+
+    No judge could take such a solution for right. But who checks it in writing must copy: nothing
+    else tells what stands there.
+    """
+    # in most of them a few numbers: what stands all around tempts to what should stand there
+    share = rng.random() ** 2
+
+    def other(number: re.Match[str]) -> str:
+        if rng.random() > share:
+            return number[0]
+        digits = len(number[0])
+        return str(rng.randrange(10 ** (digits - 1), 10**digits))
+
+    while True:
+        steps = []
+        for step in example.steps:
+            head, sign, work = step.rpartition(": ")
+            steps.append(head + sign + _NUMBER.sub(other, work))
+        if tuple(steps) != example.steps:
+            return tuple(steps)
 
 
 def _fudged(example: Example, rng: random.Random) -> _Steps:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from ..answers import final_answer
-from .family import UNCLEAR, Check, Example
+from .family import UNCLEAR, Check, Example, of_step
 from .naming import unique_id
 
 __all__ = ["Chain"]
@@ -36,7 +36,7 @@ class Chain:
 
     name = "chain"
 
-    def __init__(self, length: int = 6, values: tuple[int, int] = (11, 99)) -> None:
+    def __init__(self, length: int = 6, values: tuple[int, int] = (11, 79)) -> None:
         self.length = length
         self.values = values
 
@@ -58,16 +58,20 @@ class Chain:
         return bool(values) and answer.replace(" ", "") == _join(values)
 
     def check(self, problem: str, steps: Sequence[str]) -> Check:
-        """Put every step's factors into its equation, and compare the answer with them all."""
+        """Work out every step as it stands, and compare the answer with them all.
+
+        Only what stands in one place is copied, so that a step with one wrong number does not come
+        to 0. One whose numbers fit each other, but not the problem, does; it is wrong all the same.
+        """
         before, products = _read(problem)
         sums: list[str] = []
         errors: list[int] = []
         values: list[int] = []
         for index, step in enumerate(steps):
-            is_true = None
+            is_true, told = None, UNCLEAR
             if index < len(products) and (found := _STEP.fullmatch(step)):
                 factor, value, product, rest = map(int, found.groups())
-                sums.append(f"{factor}*{value}-{products[index]}")
+                told = f"{factor}*{value}-{product}"
                 is_true = (factor, product, rest) == (before, products[index], 0)
                 is_true = is_true and factor * value == product
                 values.append(before := value)
@@ -75,10 +79,11 @@ class Chain:
                 answer = (final_answer(step) or "").replace(" ", "")
                 if _VALUES.fullmatch(answer):
                     # written on end, the values are one number: shorter than one sum for each
-                    sums.append(f"{_join(values, '')}-{answer.replace(',', '')}")
+                    told = f"{_join(values, '')}-{answer.replace(',', '')}"
                     is_true = answer == _join(values)
+            sums.append(of_step(index, step, told))
             if is_true is None:
-                return Check((*sums, UNCLEAR), min([*errors, index]))
+                return Check(tuple(sums), min([*errors, index]))
             errors += [index] * (not is_true)
         return Check(tuple(sums), min(errors, default=None))
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from ..answers import final_answer
-from .family import UNCLEAR, Check, Example
+from .family import UNCLEAR, Check, Example, of_step
 from .naming import unique_id
 
 __all__ = ["Countdown"]
@@ -81,17 +81,17 @@ class Countdown:
             if step.startswith("## Answer"):
                 answer = (final_answer(step) or "").replace(" ", "")
                 if len(left) != 1 or _evaluate(answer) is None:
-                    return Check((*sums, UNCLEAR), min([*errors, index]))
+                    return _unclear(sums, errors, index, step)
                 is_true = left[0] == target and self.is_right(problem, answer)
                 errors += [index] * (not is_true)
-                sums += [f"{left[0]}-{target}", f"{answer}-{target}"]
+                sums.append(of_step(index, step, f"{left[0]}-{target}, {answer}-{target}"))
                 continue
             parsed = _STEP.fullmatch(step)
             if parsed is None or len(left) < 2:
-                return Check((*sums, UNCLEAR), min([*errors, index]))
+                return _unclear(sums, errors, index, step)
             kept = [int(number) for number in (parsed[1] or "").split(",") if number]
             a, b, result = int(parsed[2]), int(parsed[4]), int(parsed[5])
-            sums.append(_difference(left, [*kept, a, b]))
+            sums.append(of_step(index, step, _difference([*kept, a, b], left)))
             is_true = sorted(left) == sorted([*kept, a, b])
             value = _apply(Fraction(a), parsed[3], Fraction(b))
             errors += [index] * (not is_true or value != result)
@@ -119,8 +119,12 @@ def _join(numbers: Iterable[int]) -> str:
     return ",".join(map(str, numbers))
 
 
-def _difference(there: Iterable[int], taken: Iterable[int]) -> str:
-    return f"{'+'.join(map(str, there))}-{'-'.join(map(str, taken))}"
+def _difference(taken: Iterable[int], there: Iterable[int]) -> str:
+    return f"{'+'.join(map(str, taken))}-{'-'.join(map(str, there))}"
+
+
+def _unclear(sums: Sequence[str], errors: Sequence[int], index: int, step: str) -> Check:
+    return Check((*sums, of_step(index, step, UNCLEAR)), min([*errors, index]))
 
 
 _Part = tuple[int, str, int]  # value, expression, how tightly it binds: 1 sum, 2 product, 3 number

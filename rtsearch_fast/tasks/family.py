@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["UNCLEAR", "Check", "Example", "Family"]
+__all__ = ["UNCLEAR", "Check", "Example", "Family", "of_step"]
 
 #: What is written of a step that is none, or has no place.
 UNCLEAR = "?"
@@ -46,8 +46,9 @@ class Check:
     Attributes
     ----------
     sums : tuple of str
-        To be worked out: each comes to 0 if what it is about is right. They are copied from problem
-        and solution, up to the first step that is `UNCLEAR`.
+        One or more for each step, to be worked out: each comes to 0 if what it is about is right.
+        They are copied from problem and solution, up to the first step that is `UNCLEAR`, and
+        follow a label like that of the step: who copies finds the place by it.
     first_error : int or None
         Index of the first step that is wrong; None if all are right.
     """
@@ -57,8 +58,13 @@ class Check:
 
     @property
     def text(self) -> str:
-        """The sums between commas."""
-        return ", ".join(self.sums)
+        """The sums, as they follow a heading."""
+        return "".join(f" {each}" for each in self.sums)
+
+
+def of_step(index: int, step: str, sums: str) -> str:
+    """Put the label of a step before the sums that check it."""
+    return f"Answer: {sums}" if step.startswith("## Answer") else f"Step {index + 1}: {sums}"
 
 
 class Family(Protocol):

@@ -21,8 +21,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Columns:
     """The fields that rows need, each with what it holds.
 
-    "text" is a text that is not blank; "solution" one, or a list of steps; "bool" true or false;
-    "steps" a list of texts; "scores" a list of numbers in [0, 1], true, false or null.
+    "text" is a text that is not blank; "parts" one, or a list of them; "solution" one, or a list of
+    steps; "bool" true or false; "steps" a list of texts; "scores" a list of numbers in [0, 1],
+    true, false or null.
     """
 
     needed: Mapping[str, str]
@@ -50,7 +51,7 @@ class Columns:
         return found
 
 
-SFT = Columns({"problem": "text", "solution": "solution"}, {})
+SFT = Columns({"problem": "text", "solution": "solution"}, {"after": "parts", "label": "bool"})
 DPO = Columns({"problem": "text", "chosen": "solution", "rejected": "solution"}, {})
 RANKING = DPO
 REWARD = Columns({"problem": "text", "solution": "solution", "label": "bool"}, {"check": "text"})
@@ -107,6 +108,9 @@ def _value(value: object, kind: str, name: str, where: str) -> Any:
         return value
     if kind == "scores":
         return [_score(item, name, where) for item in _list(value, name, where)]
+    if kind == "parts":
+        parts = value if isinstance(value, list) else [value]
+        return tuple(_text(item, name, where) for item in parts)
     if kind == "steps" or (kind == "solution" and isinstance(value, list)):
         steps = [_text(item, name, where) for item in _list(value, name, where)]
         if not steps:

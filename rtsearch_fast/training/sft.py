@@ -9,7 +9,7 @@ from ..policy.prompt import PromptTemplate
 from .data import SFT, Row, read_rows
 from .models import load_model, load_tokenizer
 from .settings import SftSettings
-from .text import Encoded, encode, fit
+from .text import Encoded, encode, encode_spans, fit
 from .trainer import (
     Job,
     TrainResult,
@@ -32,7 +32,9 @@ def train_sft(settings: SftSettings, *, quiet: bool = False) -> TrainResult:
     Parameters
     ----------
     settings : SftSettings
-        Rows of the data have the fields `problem` and `solution`.
+        Rows of the data have the fields `problem` and `solution`. With `after`, a text or a list of
+        texts, the text goes on with that behind its end; of a list the first, third, ... are
+        learned, the others are given. With ``label: false`` the solution is not learned.
     quiet : bool
         Tell nothing on stderr.
 
@@ -86,13 +88,32 @@ def encode_solutions(
     return encode(tokenizer, texts, starts, tokenizer.eos_token_id)
 
 
+def _encode_more(
+    tokenizer: Any, prompt: PromptTemplate, rows: Sequence[Row]
+) -> list[tuple[list[int], list[int]]]:
+    """Tokenise prompt, solution, end and what comes after, which has no end: ids and labels."""
+    texts: list[str] = []
+    spans: list[list[tuple[int, int]]] = []
+    for row in rows:
+        text = prompt.render(row["problem"], (row["solution"].strip(),)) + tokenizer.eos_token
+        learned = [(len(prompt.render(row["problem"])), len(text))] * row.get("label", True)
+        for number, part in enumerate(row["after"]):
+            learned += [(len(text), len(text) + len(part))] * (number % 2 == 0)
+            text += part
+        texts.append(text)
+        spans.append(learned)
+    return encode_spans(tokenizer, texts, spans)
+
+
 def _examples(
     settings: SftSettings, tokenizer: Any, prompt: PromptTemplate, rows: Sequence[Row]
 ) -> tuple[Any, dict[str, int]]:
-    encoded = encode_solutions(tokenizer, prompt, rows)
-    short = fit([len(text.ids) for text in encoded], settings.max_length)
+    alone = encode_solutions(tokenizer, prompt, [row for row in rows if "after" not in row])
+    encoded = [(text.ids, text.labels) for text in alone]
+    encoded += _encode_more(tokenizer, prompt, [row for row in rows if "after" in row])
+    short = fit([len(ids) for ids, _ in encoded], settings.max_length)
     columns: dict[str, list[Any]] = {
-        "input_ids": [encoded[index].ids for index in short],
-        "labels": [encoded[index].labels for index in short],
+        "input_ids": [encoded[index][0] for index in short],
+        "labels": [encoded[index][1] for index in short],
     }
     return dataset(columns), {"rows": len(short), "too_long": len(rows) - len(short)}

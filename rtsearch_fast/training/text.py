@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DataError, InvalidArgumentError
 
-__all__ = ["IGNORED", "Encoded", "encode", "fit", "label_token"]
+__all__ = ["IGNORED", "Encoded", "encode", "encode_spans", "fit", "label_token"]
 
 #: The label of a token that has no part in the loss.
 IGNORED = -100
@@ -56,6 +56,45 @@ def encode(
         the text does.
     """
     found = []
+    for i, (ids, offsets) in enumerate(_tokenise(tokenizer, texts)):
+        begin = _token_at(offsets, starts[i])
+        whole = ids if end is None else [*ids, end]
+        stop = len(whole) if stops is None else _token_at(offsets, stops[i])
+        found.append(Encoded(whole, begin, stop))
+    return found
+
+
+def encode_spans(
+    tokenizer: Any, texts: Sequence[str], spans: Sequence[Sequence[tuple[int, int]]]
+) -> list[tuple[list[int], list[int]]]:
+    """Tokenise whole texts of which several parts are trained on.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerFast
+    texts : sequence of str
+    spans : sequence of sequence of (int, int)
+        For each text its trained parts: index of the first character, and of the first behind.
+
+    Returns
+    -------
+    list of (list of int, list of int)
+        Token ids and labels.
+    """
+    found = []
+    for (ids, offsets), trained in zip(_tokenise(tokenizer, texts), spans, strict=True):
+        labels = [IGNORED] * len(ids)
+        for start, stop in trained:
+            part = slice(_token_at(offsets, start), _token_at(offsets, stop))
+            labels[part] = ids[part]
+        found.append((ids, labels))
+    return found
+
+
+def _tokenise(
+    tokenizer: Any, texts: Sequence[str]
+) -> Iterator[tuple[list[int], Sequence[tuple[int, int]]]]:
+    """The tokens of each text, and from which to which character they reach."""
     for first in range(0, len(texts), _CHUNK):
         batch = tokenizer(
             list(texts[first : first + _CHUNK]),
@@ -65,14 +104,7 @@ def encode(
             return_token_type_ids=False,
             verbose=False,
         )
-        for i, (ids, offsets) in enumerate(
-            zip(batch["input_ids"], batch["offset_mapping"], strict=True), start=first
-        ):
-            begin = _token_at(offsets, starts[i])
-            whole = ids if end is None else [*ids, end]
-            stop = len(whole) if stops is None else _token_at(offsets, stops[i])
-            found.append(Encoded(whole, begin, stop))
-    return found
+        yield from zip(batch["input_ids"], batch["offset_mapping"], strict=True)
 
 
 def _token_at(offsets: Sequence[tuple[int, int]], character: int) -> int:

@@ -40,6 +40,17 @@ def call(server: PoolingServer, method: str, *args, **kwargs):
     return asyncio.run(work())
 
 
+def call_raw(server: PoolingServer, method: str, prompts: list[str]):
+    async def work():
+        engine = PoolingEngine(server.base_url, retries=0)
+        try:
+            return await getattr(engine, method)(prompts, raw=True)
+        finally:
+            await engine.aclose()
+
+    return asyncio.run(work())
+
+
 def failure(server: PoolingServer, method: str, *args, **kwargs) -> EngineError:
     with pytest.raises(EngineError) as caught:
         call(server, method, *args, **kwargs)
@@ -64,6 +75,14 @@ def test_classify_when_given_prompts_asks_once_and_keeps_their_order(start) -> N
             },
         )
     ]
+
+
+@pytest.mark.parametrize("method", ["classify", "token_classify"])
+def test_engine_when_raw_numbers_are_wanted_asks_for_no_activation(start, method) -> None:
+    server = start(lambda text: (-3.5,), "classify" if method == "classify" else method)
+    found = call_raw(server, method, [f"a{TAG}"])
+    assert found in ([(-3.5,)], [[(-3.5,)]])
+    assert [body["use_activation"] for _, body in server.requests] == [False]
 
 
 def test_classify_when_given_nothing_asks_nothing(start) -> None:

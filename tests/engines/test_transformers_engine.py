@@ -334,7 +334,7 @@ def test_draws_follow_the_distribution(size: int) -> None:
 
 def test_prefixes_are_computed_once(tiny32: TransformersEngine) -> None:
     prompt = "the dog " * 20
-    tokens = len(tiny32._encode(prompt))
+    tokens = len(tiny32.encode(prompt))
     complete(tiny32, CompletionRequest(prompt, tuple(range(8)), 4))
     assert tiny32.stats.prompt_tokens == tokens  # the samples share one prefill
     assert tiny32.stats.cached_tokens == 0
@@ -461,7 +461,7 @@ def test_nan_is_an_error_of_its_own_request(
     def poisoned(spans: Any) -> Any:
         logprobs = forward(spans).clone()
         for i, span in enumerate(span for span in spans if span.wants_logits):
-            if span.tokens[0] == tiny32._encode("x")[0]:
+            if span.tokens[0] == tiny32.encode("x")[0]:
                 logprobs[i] = torch.nan
         return logprobs
 

@@ -142,7 +142,7 @@ def test_samples_depend_on_their_seeds_alone(vllm) -> None:
 def test_a_text_goes_on_by_its_token_ids(vllm, reference) -> None:
     whole = greedy(vllm.engine, COUNT, 12)
     half = greedy(vllm.engine, COUNT, 5)
-    ids = (*reference._encode(COUNT), *half.token_ids)
+    ids = (*reference.encode(COUNT), *half.token_ids)
     rest = greedy(vllm.engine, ids, 7)
     assert half.token_ids + rest.token_ids == whole.token_ids
 

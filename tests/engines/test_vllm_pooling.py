@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
-import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from real_vllm import model_folder
+from real_vllm import cache_hits, model_folder
 
 from rtsearch_fast.engine.pooling import PoolingEngine
 from rtsearch_fast.engine.server.process import VllmServer
@@ -23,7 +22,7 @@ from rtsearch_fast.reward.generative import GenerativeReward
 from rtsearch_fast.reward.golden import Golden, check_golden
 from rtsearch_fast.reward.process import ProcessReward
 from rtsearch_fast.reward.question import JudgeTemplate
-from rtsearch_fast.reward.stepwise import ProcessTemplate
+from rtsearch_fast.reward.spec import RewardSpec
 
 TEMPLATE = JudgeTemplate.load("chatml")
 PROBLEM = "A shop sells pens at 3 dollars each. Tom buys 4 pens and pays with 20 dollars. Change?"
@@ -31,6 +30,9 @@ STEPS = ("## Step 1: Price\n4 * 3 = 12\n", "## Step 2: Change\n20 - 12 = 8\n", "
 SOLUTIONS = [STEPS[:1], STEPS, (*STEPS[:2], "No, no, no.")]
 #: Any token of the tokenizer that no text holds.
 TAG, TAG_ID = "<file_sep>", 5
+#: The format of Qwen2.5-Math-PRM, without the ids of its vocabulary, and with this tag.
+QWEN = replace(RewardSpec.load("qwen2.5-math-prm"), tokens={})
+PRM = replace(QWEN, step=f"{{step}}{TAG}{{read}}", tag=TAG)
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +119,6 @@ def scores(reward, *solutions: tuple[str, ...], problem: str = PROBLEM) -> list[
     return asyncio.run(work())
 
 
-def cache_hits(server: VllmServer) -> float:
-    with urllib.request.urlopen(f"{server.root_url}/metrics") as answer:
-        text = answer.read().decode()
-    return sum(map(float, re.findall(r"^vllm:prefix_cache_hits_total\{.*\} (\S+)$", text, re.M)))
-
-
 @pytest.fixture(scope="module")
 def next_word_scores(folder: Path) -> list[float]:
     """Those of the same model, generating in this process; before a server takes the cores."""
@@ -162,7 +158,7 @@ def test_classifier_when_a_problem_is_judged_again_finds_it_in_the_prefix_cache(
 def test_classifier_when_asked_for_single_tokens_says_how_to_start_it(classifier):
     engine = PoolingEngine(classifier.base_url)
     with pytest.raises(EngineError, match=r"start vLLM with --runner pooling --pooler-config "):
-        scores(ProcessReward(engine), STEPS)
+        scores(ProcessReward(engine, QWEN), STEPS)
     (models, task) = asyncio.run(PoolingEngine(classifier.base_url).probe("classify"))
     assert models.ok and task.ok
 
@@ -192,10 +188,8 @@ def longhand(model: Path, text: str) -> list[float]:
 def test_process_reward_when_served_gives_each_step_what_torch_computes(
     process_server, process_model
 ):
-    template = ProcessTemplate.load("qwen-prm", TAG)
-
     async def work() -> list[tuple[float, ...]]:
-        reward = ProcessReward(PoolingEngine(process_server.base_url), template)
+        reward = ProcessReward(PoolingEngine(process_server.base_url), PRM)
         try:
             return await reward.step_scores(PROBLEM, SOLUTIONS)
         finally:
@@ -204,7 +198,7 @@ def test_process_reward_when_served_gives_each_step_what_torch_computes(
     found = asyncio.run(work())
     assert [len(steps) for steps in found] == [1, 3, 3]
     for steps, solution in zip(found, SOLUTIONS, strict=True):
-        text = template.render(PROBLEM, solution)
+        text = PRM.process.render(PROBLEM, solution)
         assert steps == pytest.approx(longhand(process_model, text), abs=1e-4)
     # a causal model judges a step by what comes before it
     assert found[0][0] == pytest.approx(found[1][0], abs=1e-4)
@@ -213,6 +207,6 @@ def test_process_reward_when_served_gives_each_step_what_torch_computes(
 
 
 def test_process_reward_when_the_tag_is_no_token_says_so(process_server):
-    reward = ProcessReward(PoolingEngine(process_server.base_url))
+    reward = ProcessReward(PoolingEngine(process_server.base_url), QWEN)
     with pytest.raises(EngineError, match="the step tag '<extra_0>' is 5 tokens"):
         scores(reward, STEPS)

@@ -1,17 +1,20 @@
-"""The embedded model for tests of the real vLLM, which not every machine has."""
+"""The real vLLM, which not every machine has, in tests."""
 
 from __future__ import annotations
 
 import os
+import re
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from rtsearch_fast.engine.embedded import embedded_model
+from rtsearch_fast.engine.server.process import VllmServer
 from rtsearch_fast.engine.server.settings import find_vllm
 from rtsearch_fast.errors import MissingExtraError
 
-__all__ = ["model_folder"]
+__all__ = ["cache_hits", "model_folder"]
 
 
 def model_folder() -> Path:
@@ -27,3 +30,10 @@ def model_folder() -> Path:
         if os.environ.get("RTS_REQUIRE_VLLM"):
             raise
         pytest.skip(str(error))
+
+
+def cache_hits(server: VllmServer) -> float:
+    """Tokens that a server found in its prefix cache so far."""
+    with urllib.request.urlopen(f"{server.root_url}/metrics") as answer:
+        text = answer.read().decode()
+    return sum(map(float, re.findall(r"^vllm:prefix_cache_hits_total\{.*\} (\S+)$", text, re.M)))

@@ -1,6 +1,7 @@
 # ruff: noqa: RUF001 - mathematical signs are meant
 from __future__ import annotations
 
+import gc
 import time
 from fractions import Fraction
 
@@ -326,9 +327,13 @@ UNITS = ["1", "(", "1+1=", "1+1=3, ", "1+1=3\n", "1+", "=", " ", "{", "\\", r"\f
 def test_takes_linear_time(unit):
     def seconds(length: int) -> float:
         text = unit * (length // len(unit)) + "=1"
-        start = time.process_time()
-        correct(text)
-        return time.process_time() - start
+        found = []
+        for _ in range(3):
+            gc.collect()  # what other tests left is not to be looked through meanwhile
+            start = time.process_time()
+            correct(text)
+            found.append(time.process_time() - start)
+        return min(found)
 
     # ten times the text may take forty times as long; quadratic time would be a hundredfold
     assert seconds(200_000) < 40 * max(seconds(20_000), 0.01)

@@ -47,6 +47,11 @@ def packed_attention(
     Tensor, [1, tokens, heads, head size]
     None
     """
+    if not getattr(module, "is_causal", True):
+        raise EngineError(
+            "this model reads texts in both directions: only models that read from left to right "
+            "are supported here"
+        )
     for name in ("softcap", "s_aux"):
         if others.get(name) is not None:
             raise EngineError(f"this model's attention uses {name}, which is not supported here")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-
+from ...aio import run_apart
 from ...errors import AnswerFormatError, EngineError
 from .client import JsonHttp
 
@@ -27,12 +25,15 @@ class ServedModel:
         self._is_vllm: bool | None = None  # not known yet
 
     @property
+    def given(self) -> str | None:
+        """The name as far as it is known; asks nobody."""
+        return self._model
+
+    @property
     def name(self) -> str:
         """The name; asks the server, blocking, if none was given."""
         if self._model is None:
-            # On a loop and connections of its own: the caller may be inside a running loop.
-            with ThreadPoolExecutor(1) as pool:
-                self._model = pool.submit(asyncio.run, self._only_alone()).result()
+            self._model = run_apart(self._only_alone())
         return self._model
 
     async def get(self) -> str:

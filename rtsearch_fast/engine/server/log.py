@@ -29,6 +29,7 @@ _PHASES = (
 _FAULTS = tuple(
     (re.compile(pattern), text)
     for pattern, text in (
+        (r"rtsearch_fast\.errors\.EngineError: ([^\n]+)", "{0}"),  # of our plugin
         (
             r"torchvision::nms does not exist",
             "the installed torchvision does not fit torch, and vLLM imports it: run "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import InvalidArgumentError, MissingExtraError
+from ..vllm_plugin import head_architecture
 
 __all__ = [
     "OLDEST",
@@ -34,6 +35,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "policy": ("--runner", "generate"),
     "classify": ("--runner", "pooling", "--convert", "classify"),
     "process-reward": ("--runner", "pooling", "--pooler-config", '{"task": "token_classify"}'),
+    "reward-head": ("--runner", "pooling"),
 }
 
 #: Distributions that bring the module `vllm`, and the oldest version that can be meant to work.
@@ -169,12 +171,15 @@ class ModelSource:
     is_local : bool
     context : int, optional
         Longest text that the model was made for, where that is known before vLLM looks.
+    architecture : str, optional
+        As the model's configuration names it, where that is known.
     """
 
     path: str
     name: str
     is_local: bool
     context: int | None = None
+    architecture: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +233,14 @@ def server_settings(model: ModelSource, machine: Machine, options: ServerOptions
         "--tensor-parallel-size": options.tensor_parallel_size,
     }
     arguments = [*TASKS[options.task], "--enable-prefix-caching"]
+    if options.task == "reward-head" and "--hf-overrides" not in options.extra:
+        if model.architecture is None:
+            raise InvalidArgumentError(
+                f"task='reward-head': the architecture of {model.path!r} is not known: give its "
+                'folder, or --hf-overrides \'{"architectures": ["...WithRewardHead"]}\' after --'
+            )
+        overrides = {"architectures": [head_architecture(model.architecture)]}
+        arguments += ["--hf-overrides", json.dumps(overrides)]
     # Answers tell how much of a prompt came from the cache.
     arguments.append("--enable-prompt-tokens-details")
     # On a CPU compilation takes minutes and gives little.
@@ -369,12 +382,12 @@ def find_model(model: str) -> ModelSource:
                 "Face format"
             )
         folder = folder.resolve()
-        return ModelSource(str(folder), _served_name(folder), True, _context(folder))
+        return _local(folder, _served_name(folder))
     from ..embedded import EMBEDDED_MODELS, SHIPPED_MODELS, embedded_model
 
     if model in EMBEDDED_MODELS or model in SHIPPED_MODELS:
         folder = embedded_model(model)
-        return ModelSource(str(folder), model, True, _context(folder))
+        return _local(folder, model)
     if folder.exists() or not _HUB_NAME.fullmatch(model):
         raise InvalidArgumentError(
             f"the model {model!r} is neither a folder nor a name at the hub: give an existing "
@@ -383,13 +396,21 @@ def find_model(model: str) -> ModelSource:
     return ModelSource(model, model, is_local=False)
 
 
-def _context(folder: Path) -> int | None:
-    """The longest text by the model's own word."""
+def _local(folder: Path, name: str) -> ModelSource:
+    """A folder, and what its configuration tells."""
     try:
-        context = json.loads((folder / "config.json").read_bytes())["max_position_embeddings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return context if isinstance(context, int) and context > 0 else None
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        config = None
+    config = config if isinstance(config, dict) else {}
+    context = config.get("max_position_embeddings")
+    if not isinstance(context, int) or context <= 0:
+        context = None
+    named = config.get("architectures")
+    architecture = named[0] if isinstance(named, list) and named else None
+    if not isinstance(architecture, str):
+        architecture = None
+    return ModelSource(str(folder), name, True, context, architecture)
 
 
 def _served_name(folder: Path) -> str:

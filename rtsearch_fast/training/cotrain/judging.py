@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from ...answers import final_answer
 from ...reward.calculated import with_corrections
 from ...tasks import FAMILIES, Example, Family, examples
 from ...tasks.adversarial import KINDS, corrupt
@@ -19,6 +20,9 @@ T = TypeVar("T")
 
 #: Share of the traps that a check is written of: it says more than the label.
 _WRITTEN = 0.8
+
+#: What is cut off gets no check: the label alone must tell it, which takes more of them to learn.
+_KINDS = (*KINDS, "cut off", "cut off")
 
 
 def family_of(unique_id: str) -> Family | None:
@@ -60,7 +64,7 @@ def reward_rows(
         if family is not None:
             check = family.check(sample.problem, sample.solution)
             label = label and check.first_error is None
-            if settings.written:
+            if settings.written and sample.answer is not None:
                 written.append(_row(sample, shown, label) | {"check": check.text})
         finished.append(_row(sample, shown, label))
         for length in _some(range(1, len(shown)), settings.prefixes, rng):
@@ -105,7 +109,7 @@ def _traps(chosen: Sequence[Sampled], settings: CotrainSettings, rng: random.Ran
         known = examples(name, split="train", count=per_family, seed=rng.randrange(1 << 30))
         for example in known:
             family = FAMILIES[name]
-            kind = rng.choice(list(KINDS))
+            kind = rng.choice(_KINDS)
             wrong = corrupt(kind, family, example, rng)
             for steps, label in ((wrong, False), (example.steps, True)):
                 if steps is None:
@@ -113,7 +117,9 @@ def _traps(chosen: Sequence[Sampled], settings: CotrainSettings, rng: random.Ran
                 shown = with_corrections(steps)
                 check = family.check(example.problem, shown)
                 row = {"problem": example.problem, "solution": list(shown), "label": label}
-                if settings.written and rng.random() < _WRITTEN:
+                # a check is asked for where there is an answer
+                is_whole = final_answer("".join(shown)) is not None
+                if settings.written and is_whole and rng.random() < _WRITTEN:
                     row["check"] = check.text
                 rows.append(row)
                 # what a search asks about on its way there

@@ -8,76 +8,34 @@ and the highest-scored wrong one are a pair; the policy learns to prefer the rig
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-from ...engine.protocol import Engine
 from ...errors import InvalidArgumentError
 from ...evaluation.data import Item
 from ...policy.prompt import PromptTemplate
-from ...reward.protocol import Reward
-from ...reward.question import JudgeTemplate
-from ..active import select
 from ..decontamination import assert_no_leak
-from ..dpo import train_dpo
-from ..filters import run_filters, standard_filters
 from ..jsonl import write_jsonl
-from ..pairs import make_pairs
-from ..reward import train_reward
-from ..samples import Sampled, read_samples, write_samples
+from ..models import load_tokenizer
 from ..settings import DpoSettings, RewardSettings, SftSettings
 from ..sft import train_sft
-from .heads import HeadReward
-from .judging import reward_rows
-from .measure import measure_adversarial, measure_policy, measure_reward, score_steps
-from .models import open_engine, policy_of, reward_of
+from .compare import compare
+from .copying import check_rows, copy_rows
 from .plots import plot_losses, plot_rounds, require_plots
-from .questions import dev_questions, known_solutions, questions, solved_problems
-from .sampling import NoReward, sample_solutions
+from .questions import dev_questions, solved_problems
+from .rounds import measure, prefer, sample, score, train_judge
 from .settings import CotrainSettings
-from .stages import Stages
 from .tokens import save_tokenizer
+from .workbench import Workbench
 
 __all__ = ["Pair", "cotrain"]
 
-T = TypeVar("T")
-
-#: The settings that decide what a stage does.
-_DATA = ("families", "data", "dev_data", "solutions", "dev")
-_SAMPLE = (
-    "families",
-    "data",
-    "questions",
-    "samples",
-    "temperature",
-    "max_solution_tokens",
-    "check_tokens",
-    "written",
-    "engine",
-)
-_CHOOSE = ("families", "per_question", "prefixes", "adversarial", "written")
-
-#: What is thrown away before samples are chosen from: the classes stay as they are, since active
-#: learning takes as many of one as of the other.
-_FILTERS = ("format", "duplicates", "one-sided")
-#: The settings of a trainer that do not.
-_OF_NO_ACCOUNT = {
-    "data",
-    "eval_data",
-    "model",
-    "tokenizer",
-    "output",
-    "resume",
-    "logging_steps",
-    "save_steps",
-    "keep",
-    "report_to",
-}
+#: The settings that decide what the first stage does.
+_DATA = ("families", "data", "dev_data", "solutions", "copied", "checked", "dev")
 
 
 @dataclass(frozen=True)
@@ -137,375 +95,107 @@ def cotrain(
             "reward kind='ranking': co-training wants labels of single solutions: choose generative"
         )
     require_plots()
-    return _Loop(settings, sft, reward, dpo, quiet).run()
+    return _run(Workbench(settings, sft, reward, dpo, quiet))
 
 
-class _Loop:
-    def __init__(
-        self,
-        settings: CotrainSettings,
-        sft: SftSettings,
-        reward: RewardSettings,
-        dpo: DpoSettings,
-        quiet: bool,
-    ) -> None:
-        assert settings.output is not None
-        self.settings = settings
-        self.sft, self.reward, self.dpo = sft, reward, dpo
-        self.quiet = quiet
-        self.stages = Stages(settings.output, quiet=quiet)
-        self.trained: dict[str, Path] = {}
+def _run(bench: Workbench) -> Pair:
+    dev = dev_questions(bench.settings)
+    data = bench.stages.run(
+        "data",
+        lambda folder: _write_data(bench, folder, dev),
+        bench.told(_DATA) | {"reward": [bench.reward.template, bench.reward.check_template]},
+    )
+    policy = _first_policy(bench, data)
+    before = _first_judge(bench, data) or policy
+    judge: Path | None = None
+    measure(bench, 0, policy, judge, dev)
+    for number in range(1, bench.settings.rounds + 1):
+        start = judge or before
+        sampled = sample(bench, number, policy, judge)
+        judge = train_judge(bench, number, sampled, start)
+        scored = score(bench, number, sampled, judge)
+        policy = prefer(bench, number, scored, policy)
+        measure(bench, number, policy, judge, dev)
+    assert judge is not None
+    pair = _finish(bench, policy, judge)
+    if bench.settings.compare:
+        compare(bench, sampled, before, start)
+    return pair
 
-    def run(self) -> Pair:
-        dev = dev_questions(self.settings)
-        data = self.stages.run(
-            "data",
-            lambda folder: self._write_data(folder, dev),
-            self._told(_DATA) | {"reward": [self.reward.template, self.reward.check_template]},
+
+def _write_data(bench: Workbench, folder: Path, dev: Sequence[Item]) -> dict[str, Any]:
+    rows = solved_problems(bench.settings)
+    told = bench.sft
+    if bench.sft.new is not None and bench.sft.tokenizer is None:
+        prompt = PromptTemplate.load(bench.sft.template)
+        save_tokenizer(folder / "tokenizer", rows, prompt, bench.settings, bench.reward)
+        told = replace(bench.sft, tokenizer=str(folder / "tokenizer"))
+    trained = {"sft": rows}
+    if bench.settings.copied or bench.settings.checked:
+        end = load_tokenizer(told, "", ()).eos_token
+        if bench.settings.copied:
+            trained["copy"] = copy_rows(bench.settings, told, bench.reward, end)
+        if bench.settings.checked:
+            trained["check"] = check_rows(bench.settings, told, bench.reward, end)
+    for name, learned in trained.items():
+        write_jsonl(folder / f"{name}.jsonl", learned)
+    held = [{"problem": item.problem.problem, "answer": item.gold} for item in dev]
+    write_jsonl(folder / "dev.jsonl", held)
+    assert_no_leak([folder / f"{name}.jsonl" for name in trained], [folder / "dev.jsonl"])
+    return {"solutions": len(rows), "dev": len(dev)}
+
+
+def _first_policy(bench: Workbench, data: Path) -> Path:
+    if bench.settings.policy_start is not None:
+        return Path(bench.settings.policy_start)
+    return bench.train("sft", train_sft, _first(bench, data, "sft"), data)
+
+
+def _first_judge(bench: Workbench, data: Path) -> Path | None:
+    """What the first reward model starts from, if not from the policy."""
+    found: list[Path] = []
+    for name, count in (("copy", bench.settings.copied), ("check", bench.settings.checked)):
+        if count:
+            told = _first(bench, data, name)
+            if found:
+                told = replace(told, model=str(found[-1]), new=None)
+            found.append(bench.train(name, train_sft, told, data, *found[-1:]))
+    return found[-1] if found else None
+
+
+def _first(bench: Workbench, data: Path, name: str) -> SftSettings:
+    """How a model is trained on some of the data."""
+    told = replace(bench.sft, data=(data / f"{name}.jsonl",), seed=bench.settings.seed)
+    tokenizer = data / "tokenizer"
+    return replace(told, tokenizer=str(tokenizer)) if tokenizer.exists() else told
+
+
+def _finish(bench: Workbench, policy: Path, judge: Path) -> Pair:
+    metrics = bench.stages.metrics
+    counted = ("tokens", "policy_tokens", "reward_tokens")
+    tokens = sum(found.get(name, 0) for found in metrics.values() for name in counted)
+    plot_rounds(metrics, bench.output / "rounds.png")
+    plot_losses(bench.trained, bench.output / "losses.png")
+    summary = {
+        "policy": str(policy),
+        "reward": str(judge),
+        "seconds": bench.stages.seconds,
+        "tokens": tokens,
+        "stages": metrics,
+    }
+    path = bench.output / "cotrain.json"
+    path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    for name, folder in (("policy", policy), ("reward", judge)):
+        shutil.rmtree(bench.output / name, ignore_errors=True)
+        shutil.copytree(
+            folder,
+            bench.output / name,
+            ignore=shutil.ignore_patterns("checkpoint-*", "stage.json", "*.jsonl"),
         )
-        policy = base = self._first_policy(data)
-        start = base
-        judge: Path | None = None
-        self._measure(0, policy, judge, dev)
-        for number in range(1, self.settings.rounds + 1):
-            start = judge or base
-            sampled = self._sample(number, policy, judge)
-            judge = self._train_reward(number, sampled, start)
-            scored = self._score(number, sampled, judge)
-            policy = self._prefer(number, scored, policy)
-            self._measure(number, policy, judge, dev)
-        assert judge is not None
-        pair = self._finish(policy, judge)
-        if self.settings.compare:
-            self._compare(sampled, base, start, dev)
-        return pair
-
-    def _compare(self, sampled: Path, base: Path, start: Path, dev: Sequence[Item]) -> None:
-        """Train the last reward model in other ways, and measure all on the last policy's samples.
-
-        What is measured goes into ``compare.json``.
-        """
-        last = self.settings.rounds
-        rows = self.stages.folders[f"round{last}-reward-data"] / "reward.jsonl"
-        judged = self.stages.folders[f"round{last}-measure"] / "samples.jsonl"
-        random = self._train_reward(last, sampled, start, "compare-random", "random")
-        told = replace(
-            self.reward, kind="discriminative", model=str(base), new=None, data=(rows,),
-            seed=self.settings.seed,
-        )  # fmt: skip
-        head = self._train("compare-head", train_reward, told, rows.parent, base)
-
-        def work(folder: Path) -> dict[str, Any]:
-            samples = read_samples(judged)
-            scored = HeadReward(head, JudgeTemplate.load(self.reward.template))
-            return {
-                "random data": self._with_engine(random, lambda e: self._ask(e, samples)),
-                "discriminative": asyncio.run(self._ask_judge(scored, samples, "head")),
-            }
-
-        folder = self.stages.run("compare-measure", work, self._told(("dev",), random, head))
-        assert self.settings.output is not None
-        shutil.copy(folder / "stage.json", self.settings.output / "compare.json")
-
-    # --- before the rounds ---------------------------------------------------------------
-
-    def _write_data(self, folder: Path, dev: Sequence[Item]) -> dict[str, Any]:
-        rows = solved_problems(self.settings)
-        write_jsonl(folder / "sft.jsonl", rows)
-        held = [{"problem": item.problem.problem, "answer": item.gold} for item in dev]
-        write_jsonl(folder / "dev.jsonl", held)
-        assert_no_leak([folder / "sft.jsonl"], [folder / "dev.jsonl"])
-        if self.sft.new is not None and self.sft.tokenizer is None:
-            prompt = PromptTemplate.load(self.sft.template)
-            save_tokenizer(folder / "tokenizer", rows, prompt, self.settings, self.reward)
-        return {"solutions": len(rows), "dev": len(dev)}
-
-    def _first_policy(self, data: Path) -> Path:
-        if self.settings.policy_start is not None:
-            return Path(self.settings.policy_start)
-        tokenizer = data / "tokenizer"
-        told = replace(self.sft, data=(data / "sft.jsonl",), seed=self.settings.seed)
-        if tokenizer.exists():
-            told = replace(told, tokenizer=str(tokenizer))
-        return self._train("sft", train_sft, told, data)
-
-    # --- the stages of a round -----------------------------------------------------------
-
-    def _sample(self, number: int, policy: Path, judge: Path | None) -> Path:
-        items = questions(self.settings, number)
-
-        def work(folder: Path) -> dict[str, Any]:
-            samples = self._draw(items, policy, judge, self.settings.samples)
-            write_samples(folder / "samples.jsonl", samples)
-            self._write_known(folder, number, items, samples, judge)
-            right = sum(sample.right for sample in samples) / len(samples)
-            tokens = sum(sample.num_tokens for sample in samples)
-            return {
-                "questions": len(items),
-                "samples": len(samples),
-                "right": right,
-                "policy_tokens": tokens,
-            }
-
-        return self.stages.run(f"round{number}-sample", work, self._told(_SAMPLE, policy, judge))
-
-    def _write_known(
-        self,
-        folder: Path,
-        number: int,
-        items: Sequence[Item],
-        samples: Sequence[Sampled],
-        judge: Path | None,
-    ) -> None:
-        """Keep the known solutions of questions that no sample solved, for the reward model.
-
-        Without them it would never see the policy's mistakes on what is too hard for the policy.
-        """
-        solved = {sample.unique_id for sample in samples if sample.right}
-        steps = known_solutions(self.settings, number, items)
-        known = [
-            Sampled(
-                item.problem.unique_id,
-                item.problem.problem,
-                steps[item.problem.unique_id],
-                item.gold,
-                True,
-            )
-            for item in items
-            if item.problem.unique_id in steps and item.problem.unique_id not in solved
-        ]
-        if judge is not None and known:
-            known = self._with_scores(known, judge)[0]
-        write_samples(folder / "known.jsonl", known)
-
-    def _train_reward(
-        self,
-        number: int,
-        sampled: Path,
-        start: Path,
-        name: str | None = None,
-        strategy: Literal["active", "random"] | None = None,
-    ) -> Path:
-        name = name or f"round{number}"
-        strategy = strategy or self.settings.strategy
-
-        def choose(folder: Path) -> dict[str, Any]:
-            samples = read_samples(sampled / "samples.jsonl")
-            unfinished = [s for s in samples if s.answer is None and s.solution]
-            if (sampled / "known.jsonl").stat().st_size:
-                samples += read_samples(sampled / "known.jsonl")
-            kept, report = run_filters(samples, standard_filters(_FILTERS, seed=self.settings.seed))
-            scored = any(sample.scored for sample in kept)
-            selection = select(
-                kept,
-                strategy=strategy if scored else "random",
-                per_question=self.settings.per_question,
-                seed=self.settings.seed,
-            )
-            rows, counts = reward_rows(selection.samples, unfinished, self.settings, number)
-            write_jsonl(folder / "reward.jsonl", rows)
-            told = f"{report.render()}\n\n{selection.stats.render()}\n"
-            (folder / "selection.txt").write_text(told, encoding="utf-8")
-            return {
-                "kept": len(kept),
-                "chosen": len(selection.samples),
-                "rows": len(rows),
-                "by kind": counts,
-            }
-
-        facts = self._told(_CHOOSE, sampled) | {"strategy": strategy}
-        data = self.stages.run(f"{name}-reward-data", choose, facts)
-        told = replace(
-            self.reward,
-            model=str(start),
-            new=None,
-            data=(data / "reward.jsonl",),
-            seed=self.settings.seed + number,
-        )
-        return self._train(f"{name}-reward", train_reward, told, data, start)
-
-    def _score(self, number: int, sampled: Path, judge: Path) -> Path:
-        def work(folder: Path) -> dict[str, Any]:
-            samples = read_samples(sampled / "samples.jsonl")
-            scored, tokens = self._with_scores(samples, judge)
-            write_samples(folder / "samples.jsonl", scored)
-            return {"scored": sum(s.scored for s in scored), "reward_tokens": tokens}
-
-        return self.stages.run(f"round{number}-score", work, self._told(_SAMPLE, sampled, judge))
-
-    def _prefer(self, number: int, scored: Path, policy: Path) -> Path:
-        def work(folder: Path) -> dict[str, Any]:
-            pairs, stats = make_pairs(
-                read_samples(scored / "samples.jsonl"), seed=self.settings.seed
-            )
-            write_jsonl(
-                folder / "pairs.jsonl",
-                ({"problem": p.problem, "chosen": p.chosen, "rejected": p.rejected} for p in pairs),
-            )
-            return {
-                "pairs": stats.pairs,
-                "hard": stats.hard,
-                "all wrong": stats.all_wrong,
-                "all right": stats.all_right,
-            }
-
-        data = self.stages.run(f"round{number}-pairs", work, self._told((), scored))
-        told = replace(
-            self.dpo,
-            model=str(policy),
-            new=None,
-            data=(data / "pairs.jsonl",),
-            seed=self.settings.seed + number,
-        )
-        return self._train(f"round{number}-dpo", train_dpo, told, data, policy)
-
-    def _measure(self, number: int, policy: Path, judge: Path | None, dev: Sequence[Item]) -> None:
-        def work(folder: Path) -> dict[str, Any]:
-            greedy = self._draw(dev, policy, None, 1, greedy=True)
-            sampled = self._draw(dev, policy, None, self.settings.samples)
-            write_samples(folder / "samples.jsonl", sampled)
-            found: dict[str, Any] = {"policy": measure_policy(greedy, sampled)}
-            if judge is not None:
-                found |= self._with_engine(judge, lambda engine: self._ask(engine, sampled))
-            return found
-
-        self.stages.run(
-            f"round{number}-measure", work, self._told((*_SAMPLE, "dev"), policy, judge)
-        )
-
-    async def _ask(self, engine: Engine, sampled: Sequence[Sampled]) -> dict[str, Any]:
-        found = await self._ask_judge(self._judge(engine, written=False), sampled, "bare label")
-        if self._is_written:
-            judge = self._judge(engine, written=True)
-            found |= await self._ask_judge(judge, sampled, "written check", steps=False)
-        return found
-
-    async def _ask_judge(
-        self, judge: Reward, sampled: Sequence[Sampled], form: str, *, steps: bool = True
-    ) -> dict[str, Any]:
-        found: dict[str, Any] = {form: await measure_reward(judge, sampled, steps=steps)}
-        if self.settings.families:
-            found[f"{form}, adversarial"] = await measure_adversarial(judge, self.settings)
-        return found
-
-    def _finish(self, policy: Path, judge: Path) -> Pair:
-        assert self.settings.output is not None
-        metrics = self.stages.metrics
-        counted = ("tokens", "policy_tokens", "reward_tokens")
-        tokens = sum(found.get(name, 0) for found in metrics.values() for name in counted)
-        plot_rounds(metrics, self.settings.output / "rounds.png")
-        plot_losses(self.trained, self.settings.output / "losses.png")
-        summary = {
-            "policy": str(policy),
-            "reward": str(judge),
-            "seconds": self.stages.seconds,
-            "tokens": tokens,
-            "stages": metrics,
-        }
-        path = self.settings.output / "cotrain.json"
-        path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        for name, folder in (("policy", policy), ("reward", judge)):
-            shutil.rmtree(self.settings.output / name, ignore_errors=True)
-            shutil.copytree(
-                folder,
-                self.settings.output / name,
-                ignore=shutil.ignore_patterns("checkpoint-*", "stage.json", "*.jsonl"),
-            )
-        return Pair(
-            self.settings.output / "policy",
-            self.settings.output / "reward",
-            metrics,
-            self.stages.seconds,
-            tokens,
-        )
-
-    # --- helpers -------------------------------------------------------------------------
-
-    @property
-    def _is_written(self) -> bool:
-        return self.settings.written and bool(self.settings.families)
-
-    def _told(self, names: Sequence[str], *folders: Path | None) -> dict[str, Any]:
-        """What decides a stage that trains nothing: settings, and the stages it builds on."""
-        return {
-            "settings": {name: getattr(self.settings, name) for name in ("seed", *names)},
-            "template": self.sft.template,
-            "folders": [None if f is None else self.stages.identity(f) for f in folders],
-        }
-
-    def _train(self, name: str, train: Callable[..., Any], told: Any, *folders: Path) -> Path:
-        def work(folder: Path) -> dict[str, Any]:
-            resumed = bool(list(folder.glob("checkpoint-*")))
-            if not resumed:
-                shutil.rmtree(folder)
-            result = train(replace(told, output=folder, resume=resumed), quiet=self.quiet)
-            for checkpoint in folder.glob("checkpoint-*"):
-                shutil.rmtree(checkpoint)
-            return dict(result.metrics)
-
-        # where files lie does not matter, what they hold does
-        facts = {k: v for k, v in asdict(told).items() if k not in _OF_NO_ACCOUNT}
-        facts["folders"] = [self.stages.identity(folder) for folder in folders]
-        self.trained[name] = self.stages.run(name, work, facts, resumable=True)
-        return self.trained[name]
-
-    def _draw(
-        self,
-        items: Sequence[Item],
-        policy: Path,
-        judge: Path | None,
-        samples: int,
-        *,
-        greedy: bool = False,
-    ) -> list[Sampled]:
-        async def draw(engine: Engine) -> list[Sampled]:
-            reward: Reward = NoReward()
-            judging: Engine | None = None
-            if judge is not None:
-                judging = open_engine(self.settings, judge)
-                reward = self._judge(judging)
-            try:
-                return await sample_solutions(
-                    items,
-                    policy_of(engine, self.sft.template),
-                    reward,
-                    self.settings,
-                    samples=samples,
-                    greedy=greedy,
-                    quiet=self.quiet,
-                )
-            finally:
-                if judging is not None:
-                    await judging.aclose()
-
-        return self._with_engine(policy, draw)
-
-    def _with_scores(self, samples: Sequence[Sampled], judge: Path) -> tuple[list[Sampled], int]:
-        """The samples with the scores of a reward model, and the tokens that these cost."""
-        asked = [(s.problem, s.solution) for s in samples if s.answer is not None]
-
-        async def ask(engine: Engine) -> tuple[list[float], int]:
-            return await score_steps(self._judge(engine), asked)
-
-        scores, tokens = self._with_engine(judge, ask)
-        told = iter(scores)
-        return [s if s.answer is None else replace(s, score=next(told)) for s in samples], tokens
-
-    def _judge(self, engine: Engine, *, written: bool | None = None) -> Reward:
-        if self.reward.kind != "generative":
-            raise InvalidArgumentError(
-                f"reward kind={self.reward.kind!r}: co-training samples with a generative one"
-            )
-        if written is None:
-            written = self._is_written
-        return reward_of(engine, self.reward, self.settings, written=written)
-
-    def _with_engine(self, model: Path, work: Callable[[Engine], Awaitable[T]]) -> T:
-        async def run() -> T:
-            engine = open_engine(self.settings, model)
-            try:
-                return await work(engine)
-            finally:
-                await engine.aclose()
-
-        return asyncio.run(run())
+    return Pair(
+        bench.output / "policy",
+        bench.output / "reward",
+        metrics,
+        bench.stages.seconds,
+        tokens,
+    )

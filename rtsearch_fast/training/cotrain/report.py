@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import DataError
 from ...evaluation.section import markdown_table
 
-__all__ = ["render_report"]
+__all__ = ["last_measured", "read_account", "render_report"]
 
 _Found = Mapping[str, Any]
 _FORMS = ("bare label", "written check", "head")
@@ -29,12 +29,12 @@ def render_report(folder: Path) -> str:
     DataError
         The folder holds none.
     """
-    told = _read(folder / "cotrain.json")
+    told = read_account(folder / "cotrain.json")
     rounds = list(_rounds(told["stages"]))
     last = rounds[-1]
     judges = {"active data": last}
     if (folder / "compare.json").exists():
-        judges |= _read(folder / "compare.json")["metrics"]
+        judges |= read_account(folder / "compare.json")["metrics"]
     parts = [
         _cost(told),
         f"**The policy**, before and after each preference optimisation\n\n{_policy(rounds)}",
@@ -142,7 +142,19 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def last_measured(folder: Path) -> _Found:
+    """What the last round of a finished co-training measured."""
+    return list(_rounds(read_account(folder / "cotrain.json")["stages"]))[-1]
+
+
+def read_account(path: Path) -> dict[str, Any]:
+    """Read what a stage or a whole co-training left of itself.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

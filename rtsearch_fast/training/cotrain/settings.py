@@ -31,6 +31,14 @@ class CotrainSettings:
     solutions: int = 10000
     """Solved problems of each family for the first policy."""
 
+    copied: int = 0
+    """Solutions of each family, full of random numbers, from whose written checks a model learns to
+    copy, before it learns to judge; 0: none."""
+
+    checked: int = 0
+    """Right solutions of each family, and as many wrong ones, whose checks and verdicts the model
+    learns that the reward model starts from; without these two it starts from the policy."""
+
     questions: int = 1000
     """Problems of each family, or of the data, that are sampled in a round."""
 
@@ -100,8 +108,13 @@ class CotrainSettings:
                 raise InvalidArgumentError(
                     f"{name}={getattr(self, name)}: a right and a wrong one make 2"
                 )
-        for name in ("prefixes", "adversarial", "seed"):
+        for name in ("copied", "checked", "prefixes", "adversarial", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidArgumentError(f"{name}={getattr(self, name)}: must be 0 or more")
+        if (self.copied or self.checked) and not self.families:
+            raise InvalidArgumentError(
+                f"copied={self.copied}, checked={self.checked}: files of solutions come without "
+                "checks: leave them out, or give families"
+            )
         if not 0 < self.temperature < math.inf:
             raise InvalidArgumentError(f"temperature={self.temperature}: must be positive")

@@ -22,7 +22,7 @@ __all__ = ["save_tokenizer"]
 #: Pieces that are never merged with one another: what begins a step, digits two by two from the
 #: right, words with their blanks, signs.
 _PIECES = (
-    r"\n\n##| Step \d+: | [A-Z][a-z]+\n|\\boxed\{|\d{1,2}(?=(?:\d\d)*(?!\d))|, |; "
+    r"\n\n##| Step \d+: | Answer: |: | [A-Z][a-z]+\n|\\boxed\{|\d{1,2}(?=(?:\d\d)*(?!\d))|, |; "
     r"|(?:Yes|No)(?![a-z])|[A-Za-z ]+"
     r"|[^\s\dA-Za-z]+[a-z]?(?![A-Za-z])(?:[=+*-]+[a-z]?(?![A-Za-z]))*|\s+|."
 )

@@ -129,6 +129,41 @@ def test_settings_when_for_a_reward_model_pool(task: str, words: tuple[str, ...]
         assert json.loads(option(arguments, "--pooler-config")) == {"task": "token_classify"}
 
 
+@pytest.mark.parametrize(
+    ("named", "ours"),
+    [
+        ("Qwen2ForProcessRewardModel", "Qwen2WithRewardHead"),
+        ("LlamaForSequenceClassification", "LlamaWithRewardHead"),
+        ("Qwen2Model", "Qwen2WithRewardHead"),
+        ("Gemma2ForCausalLM", "Gemma2WithRewardHead"),
+        ("Unheard", "UnheardWithRewardHead"),
+    ],
+)
+def test_settings_when_a_head_is_served_name_the_architecture_with_it(
+    named: str, ours: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [named]}))
+    model = server_settings.find_model(str(tmp_path))
+    settings = server_settings.server_settings(model, GPU, ServerOptions(task="reward-head"))
+    assert settings.arguments[:2] == ("--runner", "pooling")
+    overrides = json.loads(option(settings.arguments, "--hf-overrides"))
+    assert overrides == {"architectures": [ours]}
+
+
+@pytest.mark.parametrize("config", ["{}", "[]", "no JSON", '{"architectures": [1]}'])
+def test_settings_when_the_architecture_of_a_head_is_unknown_ask_for_it(
+    config: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(config)
+    for model in (server_settings.find_model(str(tmp_path)), HUB):
+        with pytest.raises(InvalidArgumentError, match=r"the architecture of .* is not known"):
+            server_settings.server_settings(model, GPU, ServerOptions(task="reward-head"))
+        extra = ("--hf-overrides", "{}")
+        options = ServerOptions(task="reward-head", extra=extra)
+        arguments = server_settings.server_settings(model, GPU, options).arguments
+        assert option(arguments, "--hf-overrides") == "{}"
+
+
 def test_settings_when_model_is_local_forbid_the_hub() -> None:
     local = server_settings.server_settings(LOCAL, GPU, ServerOptions()).environment
     hub = server_settings.server_settings(HUB, GPU, ServerOptions()).environment
@@ -286,6 +321,11 @@ LOGS = {
         "Available memory on node 0 (3.5/8.09 GiB) on kv cache allocation is less than requested "
         "memory for kv (40.0 GiB). Decrease",
         "3.5 GiB of memory are free, and 40.0 are asked",
+    ),
+    "no head": (
+        "(Worker pid=7) ERROR 11-29 [multiproc_executor.py:953] rtsearch_fast.errors.EngineError: "
+        "/models/a holds no head: a reward model has one",
+        "/models/a holds no head: a reward model has one",
     ),
     "no blocks": ("No available memory for the cache blocks. Try", "raise --gpu-memory-utilizatio"),
     "gpu memory": ("torch.OutOfMemoryError: CUDA out of memory. Tried", "lower --max-num-seqs"),

@@ -136,7 +136,8 @@ def test_presets_hold_both_texts_and_end_before_the_label(name: str) -> None:
     text = JudgeTemplate.load(name).render("PROBLEM", ("ONE\n", "TWO\n\n"))
     assert text.count("PROBLEM") == 1 and text.endswith("\n")
     if name in ("verdict", "check"):  # for models trained on these words
-        assert f"ONE\nTWO\n\n## {name.title()}\n" in text
+        end = "<|endoftext|>" if name == "check" else ""  # goes on where a policy's text ends
+        assert f"ONE\nTWO{end}\n\n## {name.title()}\n" in text
         return
     assert text.count("ONE\nTWO\n\nIs this") == 1 and "Yes or No" in text
 

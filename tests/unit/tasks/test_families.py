@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from rtsearch_fast.answers import final_answer
 from rtsearch_fast.calculator import correct
 from rtsearch_fast.errors import InvalidArgumentError
+from rtsearch_fast.reward.calculated import with_corrections
 from rtsearch_fast.reward.worked import work_out
 from rtsearch_fast.steps import make_splitter
 from rtsearch_fast.tasks import FAMILIES, Example, Family, examples, family
-from rtsearch_fast.tasks.adversarial import KINDS, corrupt
+from rtsearch_fast.tasks.adversarial import KINDS, corrupt, garbled
 
 NAMES = sorted(FAMILIES)
 
@@ -159,16 +160,18 @@ def test_chain_when_a_step_is_wrong_is_found_where_it_is() -> None:
     ("name", "problem", "steps", "text", "error"),
     [
         ("chain", "Solve 12*a=288, a*b=1128.", ("## Step 1: 12*24-288=0\n\n",),
-         "12*24-288", None),
+         " Step 1: 12*24-288", None),
         ("chain", "Solve 12*a=288, a*b=1128.", ("## Step 1: 12*24-289=-1\n\n",),
-         "12*24-288", 0),
+         " Step 1: 12*24-289", 0),
         ("chain", "Solve 12*a=288, a*b=1128.",
-         ("## Step 1: 12*24-288=0\n\n", "## Answer\n\\boxed{24}"), "12*24-288, ?", 1),
+         ("## Step 1: 12*24-288=0\n\n", "## Answer\n\\boxed{24}"),
+         " Step 1: 12*24-288 Answer: ?", 1),
         ("chain", "Solve 12*a=288.",
-         ("## Step 1: 12*24-288=0\n\n", "## Answer\n\\boxed{25}"), "12*24-288, 24-25", 1),
+         ("## Step 1: 12*24-288=0\n\n", "## Answer\n\\boxed{25}"),
+         " Step 1: 12*24-288 Answer: 24-25", 1),
         ("countdown", "Use each of 9, 7, 5 and 2 once to make 46.",
          ("## Step 1: keep 7,5: 9*2=18\n\n", "## Step 2: keep 7: 18+6=24\n\n"),
-         "9+7+5+2-7-5-9-2, 7+5+18-7-18-6", 1),
+         " Step 1: 7+5+9+2-9-7-5-2 Step 2: 7+18+6-7-5-18", 1),
     ],
 )  # fmt: skip
 def test_check_when_written_copies_problem_and_step(
@@ -192,3 +195,39 @@ def test_corrupt_when_whole_is_wrong_by_the_familys_check(name: str, kind: str) 
     for example, each in zip(made(name, 100), wrong, strict=True):
         if each is not None and kind != "cut off":
             assert found.check(example.problem, each).first_error is not None
+
+
+#: Of sums of countdown one that is left out or added leaves the sum of all as it was.
+UNSEEN = {("countdown", "dropped step"), ("countdown", "repeated step")}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), sorted({(name, kind) for name in NAMES for kind in KINDS} - UNSEEN)
+)
+def test_check_when_shown_corrected_arithmetic_has_a_sum_that_is_not_0_if_wrong(
+    name: str, kind: str
+) -> None:
+    found: Family = family(name)
+    for example in made(name, 100):
+        steps = corrupt(kind, found, example, random.Random(example.unique_id))
+        if steps is None or final_answer("".join(steps)) is None:
+            continue
+        text = found.check(example.problem, with_corrections(steps)).text
+        assert "?" in text or set(results(text)) != {"0"}, text
+        right = found.check(example.problem, example.steps).text
+        assert set(results(right)) == {"0"}
+
+
+def results(sums: str) -> list[str]:
+    """What a calculator finds."""
+    return work_out(sums).removeprefix(f"{sums} = ").split(", ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_garbled_when_checked_differs_in_its_numbers_alone(name: str) -> None:
+    rng = random.Random(2)
+    examples = made(name, 50)
+    texts = ["".join(garbled(example, rng)) for example in examples]
+    for example, text in zip(examples, texts, strict=True):
+        assert re.sub(r"\d", "0", text) == re.sub(r"\d", "0", example.solution)
+    assert sum(t != e.solution for e, t in zip(examples, texts, strict=True)) > 40

@@ -19,10 +19,25 @@ from rtsearch_fast.errors import (
     MissingExtraError,
     RunStoreError,
 )
-from rtsearch_fast.training.cotrain import CotrainSettings, Pair, cotrain, loop
+from rtsearch_fast.policy.prompt import PromptTemplate
+from rtsearch_fast.reward.calculated import with_corrections
+from rtsearch_fast.reward.question import JudgeTemplate
+from rtsearch_fast.reward.worked import work_out
+from rtsearch_fast.reward.written import VERDICT
+from rtsearch_fast.steps import make_splitter
+from rtsearch_fast.tasks import FAMILIES
+from rtsearch_fast.training.cotrain import CotrainSettings, Pair, cotrain, loop, rounds, workbench
+from rtsearch_fast.training.cotrain.agreement import agreement
+from rtsearch_fast.training.cotrain.copying import check_rows
+from rtsearch_fast.training.cotrain.questions import dev_questions
 from rtsearch_fast.training.cotrain.report import render_report
 from rtsearch_fast.training.decontamination import assert_no_leak
-from rtsearch_fast.training.settings import DpoSettings, RewardSettings, SftSettings
+from rtsearch_fast.training.settings import (
+    Architecture,
+    DpoSettings,
+    RewardSettings,
+    SftSettings,
+)
 
 pytest.importorskip("trl")
 
@@ -96,6 +111,32 @@ def test_report_when_rendered_tells_of_each_round_form_and_kind_of_trap(finished
     assert text.count("| head | chain |") == 1
 
 
+def test_agreement_when_figures_differ_by_more_than_the_tolerance_does_not_hold(
+    finished: Pair, tmp_path: Path
+) -> None:
+    root = finished.policy.parent
+    measured = next(root.glob("*-round1-measure/stage.json"))
+    same = agreement(root, measured)
+    assert same.holds and "differs" not in same.render()
+    told = json.loads(measured.read_text())
+    figures = told["metrics"]["written check"]["chain"]
+    figures["accuracy"] += 0.06 if figures["accuracy"] < 0.5 else -0.06
+    other = tmp_path / "stage.json"
+    other.write_text(json.dumps(told))
+    assert not agreement(root, other).holds
+    assert agreement(root, other).render().count("differs") == 1
+
+
+def test_agreement_when_something_else_was_measured_says_so(finished: Pair, tmp_path: Path) -> None:
+    root = finished.policy.parent
+    told = json.loads(next(root.glob("*-round1-measure/stage.json")).read_text())
+    del told["metrics"]["written check"]["chain"]
+    other = tmp_path / "stage.json"
+    other.write_text(json.dumps(told))
+    with pytest.raises(DataError, match="measures other things"):
+        agreement(root, other)
+
+
 def test_report_when_there_is_none_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cotrain.json: no account of a co-training"):
         render_report(tmp_path)
@@ -118,8 +159,8 @@ def test_cotrain_when_killed_goes_on_where_it_was_with_what_it_had(
 ) -> None:
     calls: list[str] = []
 
-    def watched(name: str) -> Callable[..., Any]:
-        inner = getattr(loop, name)
+    def watched(module: Any, name: str) -> Callable[..., Any]:
+        inner = getattr(module, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             calls.append(name)
@@ -129,8 +170,9 @@ def test_cotrain_when_killed_goes_on_where_it_was_with_what_it_had(
 
         return call
 
-    for name in ("sample_solutions", "train_reward", "train_dpo"):
-        monkeypatch.setattr(loop, name, watched(name))
+    places = ((workbench, "sample_solutions"), (rounds, "train_reward"), (rounds, "train_dpo"))
+    for module, name in places:
+        monkeypatch.setattr(module, name, watched(module, name))
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run")
     before = list(calls)
@@ -159,6 +201,8 @@ def test_cotrain_when_settings_changed_names_the_folder_to_remove(finished: Pair
         ({"temperature": 0.0}, "temperature=0.0: must be positive"),
         ({"adversarial": -1.0}, "adversarial=-1.0: must be 0 or more"),
         ({"output": None}, "output=None: give a folder"),
+        ({"checked": -1}, "checked=-1: must be 0 or more"),
+        ({"families": (), "data": ("a",), "dev_data": ("b",), "checked": 1}, "without checks"),
     ],
 )
 def test_cotrain_when_a_setting_is_bad_says_so(
@@ -183,3 +227,62 @@ def test_cotrain_when_plots_cannot_be_drawn_says_so_at_once(
     with pytest.raises(MissingExtraError, match="matplotlib"):
         run(tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# --- what the first judge learns -------------------------------------------------------------
+
+
+def test_check_rows_when_made_ask_what_the_judge_will_be_asked() -> None:
+    settings = small(Path("run"), checked=30)
+    found = check_rows(settings, SFT, REWARD, "<|endoftext|>")
+    assert len(found) == 2 * 2 * 30
+    # a solution in which no number was replaced stays right
+    assert 60 <= [row["after"][-1] for row in found].count("Yes") <= 75
+    prompt, judge = PromptTemplate.load("bare"), JudgeTemplate.load("check")
+    split = make_splitter("labelled").split
+    for row in found:
+        assert row["label"] is False
+        steps = tuple(split(row["solution"]))
+        solved = prompt.render(row["problem"], (row["solution"],)) + "<|endoftext|>"
+        check = FAMILIES[row["unique_id"].partition("/")[0]].check(row["problem"], steps)
+        learned, given, label = row["after"]
+        assert solved + learned == f"{judge.render(row['problem'], steps)}{check.text} ="
+        assert learned.endswith(f"{check.text} =")
+        assert work_out(check.text) == f"{check.text} ={given.removesuffix(VERDICT)}"
+        assert label == ("Yes" if check.first_error is None else "No")
+        assert steps == with_corrections(steps)  # as it will be shown
+    held = [item.problem.unique_id for item in dev_questions(settings)]
+    assert not {row["unique_id"] for row in found} & set(held)
+
+
+def test_check_rows_when_templates_do_not_fit_say_which() -> None:
+    told = replace(SFT, template="plain")
+    with pytest.raises(InvalidArgumentError, match=r"checked=1: the check template check-.* plain"):
+        check_rows(small(Path("run"), checked=1), told, REWARD, "<|endoftext|>")
+
+
+@pytest.mark.parametrize("copied", [0, 8])
+def test_first_judge_when_checks_are_learned_is_a_model_of_its_own(
+    tmp_path: Path, copied: int
+) -> None:
+    sizes = Architecture(hidden_size=32, intermediate_size=64, num_hidden_layers=1)
+    told = replace(SFT, new=sizes, batch_size=4, max_steps=2)
+    settings = small(tmp_path / "run", policy_start=None, copied=copied, checked=8)
+    bench = workbench.Workbench(settings, told, REWARD, DPO, quiet=True)
+    dev = dev_questions(settings)
+    data = bench.stages.run("data", lambda folder: loop._write_data(bench, folder, dev), {})
+    policy, judge = loop._first_policy(bench, data), loop._first_judge(bench, data)
+    assert judge is not None
+
+    def started(folder: Path) -> str:
+        return str(json.loads((folder / "settings.json").read_text())["model"])
+
+    assert list(bench.trained) == ["sft", *["copy"][:copied], "check"]
+    assert judge == bench.trained["check"] and "sft" not in started(judge)
+    if copied:
+        assert Path(started(judge)) == bench.trained["copy"]
+        rows = [json.loads(line) for line in (data / "copy.jsonl").read_text().splitlines()]
+        assert len(rows) == 16 and all(len(row["after"]) == 1 for row in rows)
+    assert len((data / "sft.jsonl").read_text().splitlines()) == 2 * 20
+    assert len((data / "check.jsonl").read_text().splitlines()) == 2 * 2 * 8
+    assert policy != judge

@@ -19,6 +19,8 @@ from tiny_training import RIGHT, solutions, tiny, write  # noqa: E402
 
 from rtsearch_fast.engine.transformers import TransformersEngine  # noqa: E402
 from rtsearch_fast.policy.prompt import PromptTemplate  # noqa: E402
+from rtsearch_fast.reward.question import JudgeTemplate  # noqa: E402
+from rtsearch_fast.training import sft  # noqa: E402
 from rtsearch_fast.training.models import train_tokenizer  # noqa: E402
 from rtsearch_fast.training.settings import Lora, SftSettings  # noqa: E402
 from rtsearch_fast.training.sft import encode_solutions, train_sft  # noqa: E402
@@ -51,6 +53,30 @@ def test_encode_when_a_prompt_is_tokenised_alone_trains_the_solution_and_the_end
     assert text.labels[: text.start] == [IGNORED] * text.start
     assert text.labels[text.start :] == text.ids[text.start :]
     assert tokenizer.decode(text.ids[text.start :]) == f"{RIGHT}<|endoftext|>"
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_examples_when_a_text_goes_on_learn_that_and_only_right_solutions(
+    tmp_path: Path, label: bool
+) -> None:
+    prompt = PromptTemplate.load("labelled")
+    check = JudgeTemplate.load("check")
+    after = ("\n\n## Check\n 1+2-3 =", " 0\nVerdict: ", "Yes")
+    row = {"problem": "1 + 2", "solution": RIGHT, "after": after, "label": label}
+    tokenizer = train_tokenizer([prompt.render("1 + 2", (RIGHT,)), *after], 400)
+    settings = SftSettings(**tiny(tmp_path, tmp_path))
+    examples, facts = sft._examples(settings, tokenizer, prompt, [row])
+    assert facts == {"rows": 1, "too_long": 0}
+    (found,) = examples
+    learned = [token for token in found["labels"] if token != IGNORED]
+    told = f"{after[0]}{after[2]}"  # and not what lies between them
+    assert tokenizer.decode(learned) == (f"{RIGHT}<|endoftext|>{told}" if label else told)
+    assert tokenizer.decode(found["input_ids"]).endswith("".join(after))
+    assert all(a in (IGNORED, b) for a, b in zip(found["labels"], found["input_ids"], strict=True))
+    # what a judge that goes on where the policy's prompt ends will be asked
+    asked = check.render("{problem}", (RIGHT,)).replace("{problem}\n\n", prompt.render("1 + 2"))
+    ids = tokenizer.encode(asked)
+    assert found["input_ids"][: len(ids)] == ids
 
 
 def test_encode_when_a_token_lies_over_the_boundary_trains_it() -> None:
