@@ -6,6 +6,7 @@ a test. All of them are texts that a careless judge likes: most are right but fo
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections.abc import Callable
@@ -57,22 +58,21 @@ def garbled(example: Example, rng: random.Random) -> _Steps:
     No judge could take such a solution for right. But who checks it in writing must copy: nothing
     else tells what stands there.
     """
+    parts = [step.rpartition(": ") for step in example.steps]
+    places = range(sum(len(_NUMBER.findall(work)) for _, _, work in parts))
     # in most of them a few numbers: what stands all around tempts to what should stand there
     share = rng.random() ** 2
+    replaced = {rng.choice(places), *(place for place in places if rng.random() < share)}
+    numbers = itertools.count()
 
     def other(number: re.Match[str]) -> str:
-        if rng.random() > share:
+        if next(numbers) not in replaced:
             return number[0]
-        digits = len(number[0])
-        return str(rng.randrange(10 ** (digits - 1), 10**digits))
+        lowest = 10 ** (len(number[0]) - 1)
+        drawn = rng.randrange(lowest, 10 * lowest - 1)
+        return str(drawn + (drawn >= int(number[0])))  # any but what stands there
 
-    while True:
-        steps = []
-        for step in example.steps:
-            head, sign, work = step.rpartition(": ")
-            steps.append(head + sign + _NUMBER.sub(other, work))
-        if tuple(steps) != example.steps:
-            return tuple(steps)
+    return tuple(head + sign + _NUMBER.sub(other, work) for head, sign, work in parts)
 
 
 def _fudged(example: Example, rng: random.Random) -> _Steps:

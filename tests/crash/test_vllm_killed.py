@@ -31,7 +31,8 @@ def test_eval_when_vllm_is_killed_waits_for_it_and_does_nothing_twice(
             line = {"id": i, "problem": f"What is {i + 2} * 3 + {i}?", "answer": str(4 * i + 6)}
             file.write(json.dumps(line) + "\n")
     arguments = ["eval", str(data), "-o", str(output), "--methods", "best_of_n,mcts_g"]
-    arguments += ["--budget-tokens", "400", "--max-solution-tokens", "80", "--sequences", "16"]
+    # two at a time: with all at once, their records may all come at the end
+    arguments += ["--budget-tokens", "400", "--max-solution-tokens", "80", "--concurrency", "2"]
     arguments += ["--template", "chatml", "--reward-template", "followup"]
     with VllmServer(str(folder), port=0, options=options) as server:
         process = subprocess.Popen(
