@@ -14,11 +14,10 @@ from collections.abc import Callable
 from ..calculator import correct
 from .family import Example, Family
 
-__all__ = ["KINDS", "corrupt", "garbled"]
+__all__ = ["KINDS", "corrupt", "garbled", "nudged"]
 
 _Steps = tuple[str, ...]
 _NUMBER = re.compile(r"\d+")
-_NEAR = (-10, -3, -2, -1, 1, 2, 3, 10)
 
 
 def corrupt(kind: str, family: Family, example: Example, rng: random.Random) -> _Steps | None:
@@ -61,22 +60,28 @@ def garbled(example: Example, rng: random.Random) -> _Steps:
     """
     parts = [step.rpartition(": ") for step in example.steps]
     places = range(sum(len(_NUMBER.findall(work)) for _, _, work in parts))
-    # in most of them one number or a few: what stands all around tempts to what should stand there
-    share = rng.random() ** 2 if rng.random() < 0.5 else 0.0
+    # in most of them a few numbers: what stands all around tempts to what should stand there
+    share = rng.random() ** 2
     replaced = {rng.choice(places), *(place for place in places if rng.random() < share)}
     numbers = itertools.count()
 
     def other(number: re.Match[str]) -> str:
         if next(numbers) not in replaced:
             return number[0]
-        value, lowest = int(number[0]), 10 ** (len(number[0]) - 1)
-        near = value + rng.choice(_NEAR)
-        if lowest <= near < 10 * lowest and rng.random() < 0.5:
-            return str(near)
+        lowest = 10 ** (len(number[0]) - 1)
         drawn = rng.randrange(lowest, 10 * lowest - 1)
-        return str(drawn + (drawn >= value))  # any but what stands there
+        return str(drawn + (drawn >= int(number[0])))  # any but what stands there
 
     return tuple(head + sign + _NUMBER.sub(other, work) for head, sign, work in parts)
+
+
+def nudged(example: Example, rng: random.Random) -> _Steps:
+    """One number of one step, or of the answer, is a little higher or lower."""
+    steps = list(example.steps)
+    at = rng.randrange(len(steps))
+    head, sign, work = steps[at].rpartition(": ")
+    steps[at] = head + sign + _other_number(work, rng)
+    return tuple(steps)
 
 
 def _fudged(example: Example, rng: random.Random) -> _Steps:
@@ -159,7 +164,7 @@ def _other_number(text: str, rng: random.Random) -> str:
     value = int(number[0])
     other = value
     while other == value or other < 1:
-        other = value + rng.choice(_NEAR)
+        other = value + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10))
     return f"{text[: number.start()]}{other}{text[number.end() :]}"
 
 

@@ -22,7 +22,7 @@ from ...reward.question import JudgeTemplate
 from ...reward.worked import RESULTS, work_out
 from ...splitters import unescape
 from ...tasks import FAMILIES, Example, Family, examples
-from ...tasks.adversarial import KINDS, corrupt, garbled
+from ...tasks.adversarial import KINDS, corrupt, garbled, nudged
 from ..settings import RewardSettings, SftSettings
 from .settings import CotrainSettings
 
@@ -61,7 +61,8 @@ def check_rows(
 ) -> list[Row]:
     """Checks and verdicts of right solutions, and of wrong ones that were made of them.
 
-    Half of the wrong ones hold random numbers.
+    A quarter of the wrong ones hold random numbers, in a quarter a single number is a little off:
+    of all that a calculator finds, one small result tells these from right ones.
 
     Parameters
     ----------
@@ -76,7 +77,8 @@ def check_rows(
         if rng.random() < 0.5:
             wrong = corrupt(rng.choice(list(KINDS)), family, example, rng)
         if wrong is None or final_answer("".join(wrong)) is None:
-            wrong = garbled(example, rng)  # unfinished ones are judged without a check
+            # unfinished ones are judged without a check
+            wrong = rng.choice((garbled, nudged))(example, rng)
         rows += [_row(example, steps, family, after) for steps in (example.steps, wrong)]
     rng.shuffle(rows)
     return rows

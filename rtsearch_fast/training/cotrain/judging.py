@@ -21,8 +21,15 @@ T = TypeVar("T")
 #: Share of the traps that a check is written of: it says more than the label.
 _WRITTEN = 0.8
 
-#: What is cut off gets no check: the label alone must tell it, which takes more of them to learn.
-_KINDS = (*KINDS, "cut off", "cut off")
+#: Which kinds the traps are of; several times what takes more of them to learn. What is cut off
+#: gets no check, so that the label alone must tell it; of the others the answer or a step has one
+#: other number, which a model that writes what should stand there does not see.
+_KINDS = (
+    *KINDS,
+    *3 * ("cut off",),
+    *2 * ("other answer",),
+    "right answer by wrong steps",
+)
 
 
 def family_of(unique_id: str) -> Family | None:

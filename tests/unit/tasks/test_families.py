@@ -17,7 +17,7 @@ from rtsearch_fast.reward.calculated import with_corrections
 from rtsearch_fast.reward.worked import work_out
 from rtsearch_fast.steps import make_splitter
 from rtsearch_fast.tasks import FAMILIES, Example, Family, examples, family
-from rtsearch_fast.tasks.adversarial import KINDS, corrupt, garbled
+from rtsearch_fast.tasks.adversarial import KINDS, corrupt, garbled, nudged
 
 NAMES = sorted(FAMILIES)
 
@@ -243,3 +243,13 @@ def test_garbled_when_the_share_is_next_to_nothing_differs_in_one_number(name: s
         numbers = re.findall(r"\d+", "".join(example.steps))
         found = re.findall(r"\d+", "".join(garbled(example, Least(0))))
         assert sum(a != b for a, b in zip(numbers, found, strict=True)) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nudged_when_compared_differs_in_one_number_by_ten_at_most(name: str) -> None:
+    rng = random.Random(3)
+    for example in made(name, 50):
+        numbers = list(map(int, re.findall(r"\d+", "".join(example.steps))))
+        found = list(map(int, re.findall(r"\d+", "".join(nudged(example, rng)))))
+        (off,) = [abs(a - b) for a, b in zip(numbers, found, strict=True) if a != b]
+        assert off <= 10
