@@ -96,6 +96,7 @@ def report(
     /,
     *,
     recipe: Path | None = None,
+    families: str | None = None,
     comparisons: str | None = None,
     into: Path | None = None,
     plots: Path | None = None,
@@ -108,6 +109,8 @@ def report(
         What `rtsearch study run` wrote to. Default: the folder of --recipe.
     recipe
         YAML file of the study.
+    families
+        Comma-separated: only these sets of problems, where others are not finished.
     comparisons
         Comma-separated: only these comparisons, where others are not finished.
     into
@@ -124,6 +127,7 @@ def report(
     home = folder if into is None else into.parent
     plots = plots or home / ("plots" if into is None else "media")
     study = _compared(Study.load(folder), comparisons)
+    study = replace(study, problems=tuple(_chosen("families", families, study.problems)))
     link = Path(os.path.relpath(plots, home)).as_posix()
     text = render_report(study, folder, plots, link)
     if into is None:

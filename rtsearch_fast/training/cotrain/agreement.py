@@ -13,8 +13,9 @@ from .report import last_measured, read_account
 
 __all__ = ["TOLERANCES", "Agreement", "agreement"]
 
-#: Largest differences, as shares, that two trainings by one recipe may show. A policy's share of some hundred solved problems is known to within
-#: 0.04 only; the judge's figures are close to 1, and known better.
+#: Largest differences, as shares, that two trainings by one recipe may show. A policy's share of
+#: some hundred solved problems is known to within 0.04 only; the judge's figures are close to 1,
+#: and known better.
 TOLERANCES = {"policy": 0.10, "written check": 0.05, "written check, adversarial": 0.05}
 
 

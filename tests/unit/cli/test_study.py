@@ -83,7 +83,9 @@ def test_report_when_put_into_a_page_draws_its_plots(rtsearch, recipe, tmp_path)
     assert "is up to date" in outcome.out
     outcome = rtsearch("study", "report", "--recipe", recipe, "--comparisons", "methods")
     assert "### methods: sums" in outcome.out and "no-calculator" not in outcome.out
-    outcome = rtsearch("study", "report", "--recipe", recipe)
+    outcome = rtsearch("study", "report", "--recipe", recipe, "--families", "sum")
+    assert "--families sum: name some of sums" in outcome.error
+    outcome = rtsearch("study", "report", "--recipe", recipe, "--families", "sums")
     assert "| mcts_g, no-calculator - mcts_g, base |" in outcome.out
     assert (tmp_path / "out" / "plots" / "study-toy-methods-sums.png").is_file()
 
