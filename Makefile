@@ -16,8 +16,8 @@ OPERATIONS ?= 1000000
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
-SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -o -name '*.py' \
-	-o -name '*.pyi' -o -name '*.json*' -o -name '*.yaml' -o -name '*.safetensors' 2>/dev/null) \
+SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -o -name '*.inc' \
+	-o -name '*.py' -o -name '*.pyi' -o -name '*.json*' -o -name '*.yaml' -o -name '*.safetensors' 2>/dev/null) \
 	CMakeLists.txt pyproject.toml
 
 .PHONY: demo vllm test bench lint dev sanitize clean

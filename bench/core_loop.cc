@@ -139,7 +139,7 @@ void Run(const Options& options) {
     forest.DropTrees(ids);
   }
   std::sort(times.begin(), times.end());
-  double bytes = sizeof(rts::Node);
+  double bytes = rts::kNodeBytes;
   if (params.IsGlobal()) {
     bytes += kFrontierBytes * static_cast<double>(options.simulations) / nodes;
   }

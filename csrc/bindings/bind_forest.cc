@@ -116,7 +116,7 @@ auto WithoutGil(const F& f) {
 
 void BindForest(py::module_& m) {
   m.attr("NO_NODE") = py::int_(kNoNode);
-  m.attr("NODE_BYTES") = py::int_(sizeof(Node));
+  m.attr("NODE_BYTES") = py::int_(kNodeBytes);
   py::class_<Forest>(m, "Forest")
       .def(py::init<const SearchParams&>(), "params"_a)
       .def("create_trees",

@@ -1,6 +1,7 @@
 #include "core/forest.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <new>
@@ -15,6 +16,9 @@
 
 namespace rts {
 namespace {
+
+// Descents side by side: enough to hide the time that memory takes, few enough for the cache.
+constexpr std::size_t kWalkers = 64;
 
 std::string Position(std::size_t i) { return " at position " + std::to_string(i); }
 
@@ -31,7 +35,7 @@ const SearchParams& Validated(const SearchParams& params) {
 
 }  // namespace
 
-Forest::Forest(const SearchParams& params) : params_(Validated(params)) {}
+Forest::Forest(const SearchParams& params) : shared_(Validated(params)) {}
 
 Tree& Forest::At(TreeId tree) const {
   if (tree < 0 || static_cast<std::size_t>(tree) >= trees_.size() ||
@@ -74,11 +78,11 @@ void Forest::CheckRoom(std::span<const TreeId> trees, std::span<const std::int32
     Tree& tree = At(trees[i]);
     tree.claimed += static_cast<std::uint64_t>(counts[i]);
     const std::uint64_t size = tree.size() + tree.claimed;
-    if (size > static_cast<std::uint64_t>(params_.max_nodes)) {
+    if (size > static_cast<std::uint64_t>(params().max_nodes)) {
       forget(i + 1);
       throw Error(Fault::kArenaFull, "tree " + std::to_string(trees[i]) + " would grow to " +
                                          std::to_string(size) + " nodes, max_nodes is " +
-                                         std::to_string(params_.max_nodes) +
+                                         std::to_string(params().max_nodes) +
                                          ": create the forest with a larger max_nodes");
     }
   }
@@ -89,15 +93,14 @@ std::unique_ptr<Tree> Forest::NewTree() {
   if (!pool_.empty()) {
     TreeStorage storage = std::move(pool_.back());
     pool_.pop_back();
-    return std::make_unique<Tree>(std::move(storage), params_, tables_);
+    return std::make_unique<Tree>(std::move(storage), shared_);
   }
   try {
     return std::make_unique<Tree>(
-        TreeStorage(static_cast<std::size_t>(params_.max_nodes), params_.IsGlobal()), params_,
-        tables_);
+        TreeStorage(static_cast<std::size_t>(params().max_nodes), params().IsGlobal()), shared_);
   } catch (const std::bad_alloc&) {
     throw Error(Fault::kArenaFull, "no address space is left for a tree of max_nodes=" +
-                                       std::to_string(params_.max_nodes) +
+                                       std::to_string(params().max_nodes) +
                                        ": drop trees, or create the forest with a smaller "
                                        "max_nodes");
   }
@@ -150,7 +153,25 @@ void Forest::Select(std::span<const TreeId> trees, std::span<NodeId> leaves) {
   const ExclusiveUse use(busy_);
   CheckLength("leaves", leaves.size(), trees.size());
   for (const TreeId tree : trees) At(tree);
-  for (std::size_t i = 0; i < trees.size(); ++i) leaves[i] = At(trees[i]).Select();
+  if (params().IsGlobal()) {
+    for (std::size_t i = 0; i < trees.size(); ++i) leaves[i] = At(trees[i]).Select();
+    return;
+  }
+  for (std::size_t i = 0; i < trees.size(); i += kWalkers) {
+    const std::size_t count = std::min(kWalkers, trees.size() - i);
+    Descend(trees.subspan(i, count), leaves.subspan(i, count));
+  }
+}
+
+void Forest::Descend(std::span<const TreeId> trees, std::span<NodeId> leaves) {
+  std::array<Walker, kWalkers> walkers;
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    leaves[i] = kNoNode;
+    if (!trees_[static_cast<std::size_t>(trees[i])]->Enter(walkers[count])) continue;
+    walkers[count++].place = i;
+  }
+  Tree::Descend(shared_, walkers.data(), count, leaves.data());
 }
 
 void Forest::Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes,
@@ -168,7 +189,7 @@ void Forest::Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes
                                                ": must not be negative");
     }
     const Tree& tree = At(trees[i]);
-    if (tree.node(nodes[i]).Has(Node::kTerminal)) {
+    if (tree.IsTerminal(nodes[i])) {
       throw Error(Fault::kTreeState, "node " + std::to_string(nodes[i]) + Position(i) +
                                          " of tree " + std::to_string(trees[i]) +
                                          " is terminal and cannot be expanded");
@@ -208,25 +229,24 @@ void Forest::Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes
   CheckNodes(trees, nodes);
   CheckLength("values", values.size(), trees.size());
   for (std::size_t i = 0; i < trees.size(); ++i) {
-    if (!(values[i] >= params_.value_min && values[i] <= params_.value_max)) {
+    if (!(values[i] >= params().value_min && values[i] <= params().value_max)) {
       throw Error(Fault::kInvalidArgument,
                   "value " + std::to_string(values[i]) + Position(i) + ": must be in [" +
-                      std::to_string(params_.value_min) + ", " +
-                      std::to_string(params_.value_max) +
+                      std::to_string(params().value_min) + ", " +
+                      std::to_string(params().value_max) +
                       "] (value_min and value_max of the forest)");
     }
     // The root has the most visits of its tree, and no batch adds more than its length.
-    if (At(trees[i]).node(kRootId).visit_count >
-        std::numeric_limits<std::uint32_t>::max() - trees.size()) {
+    if (At(trees[i]).root_visits() >
+        std::numeric_limits<std::int32_t>::max() - trees.size()) {
       throw Error(Fault::kTreeState, "tree " + std::to_string(trees[i]) +
-                                         " has 2**32 visits and takes no more: re-root it");
+                                         " has 2**31 visits and takes no more: re-root it");
     }
   }
   if (release) TakeSelected(trees, nodes);
   for (std::size_t i = 0; i < trees.size(); ++i) {
     Tree& tree = At(trees[i]);
-    tree.Backup(nodes[i], values[i]);
-    if (release) tree.Release(nodes[i]);
+    release ? tree.BackupAndRelease(nodes[i], values[i]) : tree.Backup(nodes[i], values[i]);
   }
 }
 
@@ -241,10 +261,10 @@ std::vector<NodeId> Forest::Reroot(TreeId tree_id, NodeId node) {
   const ExclusiveUse use(busy_);
   CheckNodes({&tree_id, 1}, {&node, 1});
   Tree& tree = At(tree_id);
-  if (tree.node(kRootId).in_flight > 0) {
+  if (tree.root_in_flight() > 0) {
     throw Error(Fault::kTreeState,
                 "tree " + std::to_string(tree_id) + " has " +
-                    std::to_string(tree.node(kRootId).in_flight) +
+                    std::to_string(tree.root_in_flight()) +
                     " leaves in flight: release them before re-rooting");
   }
   std::vector<NodeId> mapping(tree.size());

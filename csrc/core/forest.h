@@ -20,7 +20,6 @@
 #include "core/node.h"
 #include "core/params.h"
 #include "core/tree.h"
-#include "support/numeric.h"
 
 namespace rts {
 
@@ -30,7 +29,7 @@ class Forest {
   Forest(const Forest&) = delete;
   Forest& operator=(const Forest&) = delete;
 
-  const SearchParams& params() const { return params_; }
+  const SearchParams& params() const { return shared_.params; }
 
   // Trees get ascending ids, which are never used again.
   std::vector<TreeId> CreateTrees(std::int64_t count);
@@ -79,8 +78,10 @@ class Forest {
   void CheckRoom(std::span<const TreeId> trees, std::span<const std::int32_t> counts);
   std::unique_ptr<Tree> NewTree();
 
-  const SearchParams params_;
-  const RootTables tables_;
+  // Select for rules that descend, all of the batch level by level.
+  void Descend(std::span<const TreeId> trees, std::span<NodeId> leaves);
+
+  const Shared shared_;
   std::vector<std::unique_ptr<Tree>> trees_;  // by id; null once dropped
   std::vector<TreeStorage> pool_;
   std::atomic<std::size_t> num_trees_ = 0;  // read by num_trees() from any thread

@@ -3,13 +3,18 @@
 // A 4-ary heap with one entry per sibling group: the group's best open leaf. Siblings share their
 // parent's visit count, so a backup changes the order inside and among the groups on its path and
 // nowhere else; only those entries are made anew, and no selection scans the tree. The entry's
-// slot is kept in the `link` of its leaf, which a leaf does not need otherwise: 12 bytes a group.
+// place is kept in the `link` of its leaf, which a leaf does not need otherwise: 12 bytes a group.
+//
+// Leaves that come first because nothing visited them have equal scores, and are ordered by value.
+// They have a heap of their own, so that keys are seldom equal in either: what breaks ties must be
+// fetched from the nodes.
 #pragma once
 
 #include <cstdint>
 
-#include "core/node.h"
+#include "core/node_store.h"
 #include "core/selection.h"
+#include "simd/select.h"
 #include "support/arena.h"
 
 namespace rts {
@@ -17,54 +22,42 @@ namespace rts {
 class Frontier {
  public:
   Frontier() = default;
-  explicit Frontier(std::size_t capacity) : scores_(capacity), leaves_(capacity) {}
+  explicit Frontier(std::size_t capacity) : heaps_{Heap(capacity), Heap(capacity)} {}
 
-  void Clear() { size_ = 0; }
-  std::uint32_t size() const { return size_; }
+  void Clear() { heaps_[0].size = heaps_[1].size = 0; }
+  std::uint32_t size() const { return heaps_[0].size + heaps_[1].size; }
 
   // The best open leaf, or kNoNode.
-  NodeId Top() const { return size_ > 0 ? leaves_[0] : kNoNode; }
-
-  // Compute the group of `parent` anew, as if the leaf `excluded` were closed.
-  // `children` calls its argument with each child's id, in ascending order.
-  template <typename ForEachChild>
-  void Refresh(Node* nodes, const Scorer& scorer, NodeId parent, NodeId excluded,
-               const ForEachChild& for_each_child) {
-    const ParentTerms terms = scorer.ForParent(nodes[parent]);
-    NodeId listed = kNoNode;
-    NodeId best = kNoNode;
-    Score best_score{};
-    for_each_child(parent, [&](NodeId id) {
-      const Node& child = nodes[id];
-      if (!child.IsLeaf()) return;
-      if (child.link != kNoNode) listed = id;
-      if (child.Has(Node::kUnavailable) || id == excluded) return;
-      const Score score = scorer.Of(terms, child);
-      if (best == kNoNode || Better(score, id, best_score, best)) {
-        best = id;
-        best_score = score;
-      }
-    });
-    Replace(nodes, scorer, listed, best, best_score.score);
+  NodeId Top() const {
+    const Heap& heap = heaps_[heaps_[kUnvisited].size > 0 ? kUnvisited : kVisited];
+    return heap.size > 0 ? heap.leaves[0] : kNoNode;
   }
 
-  double score(std::uint32_t slot) const { return scores_[slot]; }
-  NodeId leaf(std::uint32_t slot) const { return leaves_[slot]; }
+  // Put `best` where its sibling `listed` stands; either may be no node (insertion, removal).
+  void Replace(NodeStore& nodes, const Scorer& scorer, NodeId listed, const Choice& best);
+
+  // Does the entry that a leaf's `link` names hold this leaf, at its right place by this score?
+  bool Holds(std::uint32_t link, NodeId leaf, const Score& score) const;
 
  private:
-  // Put `leaf` where `listed` stands; either may be kNoNode (insertion, removal).
-  void Replace(Node* nodes, const Scorer& scorer, NodeId listed, NodeId leaf, double score);
-  // Find the place of (leaf, score) from `slot` on and write it there.
-  void Settle(Node* nodes, const Scorer& scorer, std::uint32_t slot, NodeId leaf, double score);
-  void Put(Node* nodes, std::uint32_t slot, NodeId leaf, double score) {
-    scores_[slot] = score;
-    leaves_[slot] = leaf;
-    nodes[leaf].link = slot;
-  }
+  enum Kind : std::uint32_t { kVisited, kUnvisited };
 
-  Arena<double> scores_;
-  Arena<NodeId> leaves_;
-  std::uint32_t size_ = 0;
+  struct Heap {
+    Arena<double> keys;
+    Arena<NodeId> leaves;
+    std::uint32_t size = 0;
+
+    Heap() = default;
+    explicit Heap(std::size_t capacity) : keys(capacity), leaves(capacity) {}
+  };
+
+  static Kind KindOf(double score) { return score == __builtin_inf() ? kUnvisited : kVisited; }
+  void Remove(NodeStore& nodes, const Scorer& scorer, std::uint32_t link);
+  // Find the place of (leaf, key) from `slot` on and write it there.
+  void Settle(NodeStore& nodes, const Scorer& scorer, Kind kind, std::uint32_t slot, NodeId leaf,
+              double key);
+
+  Heap heaps_[2];
 };
 
 }  // namespace rts

@@ -37,20 +37,28 @@ inline bool Better(const Score& a, NodeId a_id, const Score& b, NodeId b_id) {
   return a_id < b_id;
 }
 
-// What all children of one parent share.
-struct ParentTerms {
-  double exploration;  // c * sqrt(ln N') or c * sqrt(N')
+// What the scores of all children of one parent share.
+struct ScoreTerms {
+  double exploration;  // c * sqrt(ln N') or c * sqrt(N'), of the parent
   double first_play;   // value of a child without visits
+  double virtual_loss;
+  double value_min;
+  double discount;
+  const double* inverse_sqrt;  // of small counts
 };
 
+// One node at a time; simd/choose.inc does the same for four siblings at once.
 class Scorer {
  public:
   Scorer(const SearchParams& params, const RootTables& tables)
       : params_(params), tables_(tables), global_(params.IsGlobal()) {}
 
-  ParentTerms ForParent(const Node& parent) const {
-    const std::uint64_t visits = parent.visit_count + (global_ ? 0u : parent.in_flight);
-    ParentTerms terms{0, params_.first_play_value};
+  // `in_flight` is of the parent, as the child's rival in a batch sees it.
+  ScoreTerms ForParent(std::uint32_t visit_count, double value_sum,
+                       std::uint32_t in_flight) const {
+    const std::uint64_t visits = std::uint64_t{visit_count} + (global_ ? 0u : in_flight);
+    ScoreTerms terms{0, params_.first_play_value, params_.virtual_loss, params_.value_min,
+                     params_.discount, tables_.inverse_sqrt};
     switch (params_.rule) {
       case Rule::kUct:
       case Rule::kMctsG:
@@ -63,23 +71,27 @@ class Scorer {
         break;
     }
     if (params_.first_play != FirstPlay::kValue) {
-      const double mean = parent.visit_count > 0 ? Total(parent) / parent.visit_count
-                                                 : params_.value_min;
+      const double mean =
+          visit_count > 0 ? Total(value_sum, visit_count) / visit_count : params_.value_min;
       terms.first_play = params_.first_play == FirstPlay::kFirst
                              ? mean
                              : std::max(params_.value_min, mean - params_.first_play_value);
     }
     return terms;
   }
+  ScoreTerms ForParent(const Node& parent) const {
+    return ForParent(parent.visit_count, parent.value_sum, parent.in_flight);
+  }
 
-  Score Of(const ParentTerms& parent, const Node& child) const {
+  Score Of(const ScoreTerms& terms, const Node& child) const {
     const std::uint32_t in_flight = global_ ? 0u : child.in_flight;
-    const double loss = params_.virtual_loss * in_flight;
+    const double loss = terms.virtual_loss * in_flight;
     const double weight = child.visit_count + loss;
-    Score result{0, parent.first_play, std::uint64_t{child.visit_count} + in_flight};
+    Score result{0, terms.first_play, std::uint64_t{child.visit_count} + in_flight};
     if (weight > 0) {
-      const double mean = (Total(child) + loss * params_.value_min) / weight;
-      result.value = child.edge_reward + params_.discount * mean;
+      const double mean =
+          (Total(child.value_sum, child.visit_count) + loss * terms.value_min) / weight;
+      result.value = child.edge_reward + terms.discount * mean;
     }
     if (result.visits == 0 && params_.first_play == FirstPlay::kFirst) {
       result.score = std::numeric_limits<double>::infinity();
@@ -87,18 +99,18 @@ class Scorer {
     }
     double bonus = 0;
     if (params_.rule == Rule::kPuct) {
-      bonus = parent.exploration * child.prior / (1.0 + static_cast<double>(result.visits));
+      bonus = terms.exploration * child.prior / (1.0 + static_cast<double>(result.visits));
     } else if (params_.rule != Rule::kBestFirst) {
-      bonus = parent.exploration * tables_.InverseSqrt(result.visits);
+      const double visits = result.visits > 1 ? static_cast<double>(result.visits) : 1.0;
+      bonus = terms.exploration * (1.0 / std::sqrt(visits));
     }
     result.score = result.value + bonus;
     return result;
   }
 
  private:
-  double Total(const Node& node) const {
-    return params_.backup == BackupMode::kMean ? node.value_sum
-                                               : node.value_sum * node.visit_count;
+  double Total(double value_sum, std::uint32_t visit_count) const {
+    return params_.backup == BackupMode::kMean ? value_sum : value_sum * visit_count;
   }
 
   const SearchParams& params_;

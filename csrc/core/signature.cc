@@ -9,7 +9,7 @@ namespace rts {
 std::uint64_t Signature(const Tree& tree) {
   std::uint64_t state = Mix(kMixSeed, tree.size());
   for (NodeId id = 0; id < tree.size(); ++id) {
-    const Node& node = tree.node(id);
+    const Node node = tree.node(id);
     const std::uint64_t flags = node.bits & (Node::kTerminal | Node::kExpanded);
     state = Mix(state, std::uint64_t{node.parent} << 32 | node.visit_count);
     state = Mix(state, std::bit_cast<std::uint64_t>(node.value_sum));

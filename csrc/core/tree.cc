@@ -5,119 +5,142 @@
 
 namespace rts {
 
-Tree::Tree(TreeStorage storage, const SearchParams& params, const RootTables& tables)
+Tree::Tree(TreeStorage storage, const Shared& shared)
     : storage_(std::move(storage)),
-      nodes_(storage_.nodes.data()),
-      params_(&params),
-      scorer_(params, tables) {
+      shared_(&shared),
+      scorer_(shared.params, shared.roots),
+      global_(shared.params.IsGlobal()) {
   storage_.frontier.Clear();
-  InitRoot();
-}
-
-void Tree::InitRoot() {
-  nodes_[kRootId] = Node{0.0, 0, kNoNode, kNoNode, 1.0f, 0.0f, 0, 0};
+  storage_.nodes.Put(kRootId, Node{0.0, 0, 0, 0, kNoNode, kNoNode, global_ ? kNoNode : 1u, 1.0f,
+                                   0.0f});
   size_ = 1;
 }
 
-// --- availability --------------------------------------------------------------
-
-bool Tree::IsOpenLeaf(const Node& node) const {
-  return node.IsLeaf() && !node.Has(Node::kSelected) &&
-         (!node.Has(Node::kTerminal) || params_->revisit_terminal);
+TreeStorage Tree::TakeStorage() {
+  storage_.nodes.ClearRewards();
+  return std::move(storage_);
 }
 
-bool Tree::ComputeAvailable(NodeId id) const {
-  const Node& node = nodes_[id];
-  if (node.IsLeaf()) return IsOpenLeaf(node);
-  bool available = false;
-  ForEachChild(id, [&](NodeId child) { available |= !nodes_[child].Has(Node::kUnavailable); });
-  return available;
+// --- what is open ----------------------------------------------------------------
+
+bool Tree::IsOpenLeaf(std::uint32_t bits) const {
+  return (bits & (Node::kExpanded | Node::kSelected)) == 0 &&
+         ((bits & Node::kTerminal) == 0 || shared_->params.revisit_terminal);
 }
 
-void Tree::UpdateAvailability(NodeId id) {
-  for (; id != kNoNode; id = nodes_[id].parent) {
-    Node& node = nodes_[id];
-    const bool available = ComputeAvailable(id);
-    if (available == !node.Has(Node::kUnavailable)) return;
-    available ? node.Clear(Node::kUnavailable) : node.Set(Node::kUnavailable);
+bool Tree::HasOpenLeaf() const {
+  const NodeStore& nodes = storage_.nodes;
+  if (nodes.IsLeaf(kRootId)) return IsOpenLeaf(nodes.bits(kRootId));
+  return global_ ? storage_.frontier.Top() != kNoNode : nodes.open(kRootId) > 0;
+}
+
+void Tree::AddOpen(NodeId id, std::uint32_t more) {
+  if (more == 0) return;
+  NodeStore& nodes = storage_.nodes;
+  for (; id != kNoNode; id = nodes.parent(id)) {
+    const std::uint32_t open = nodes.open(id) += more;  // `more` may be minus one
+    open > 0 ? nodes.Clear(id, Node::kUnavailable) : nodes.Set(id, Node::kUnavailable);
   }
 }
 
-void Tree::RefreshGroup(NodeId parent, NodeId excluded) {
-  if (!params_->IsGlobal() || parent == kNoNode || nodes_[parent].IsLeaf()) return;
-  storage_.frontier.Refresh(nodes_, scorer_, parent, excluded,
-                            [this](NodeId id, const auto& f) { ForEachChild(id, f); });
+void Tree::RefreshGroup(NodeId parent) {
+  NodeStore& nodes = storage_.nodes;
+  const ScoreTerms terms =
+      scorer_.ForParent(nodes.visit_count(parent), nodes.value_sum(parent), /*in_flight=*/0);
+  Choice best;
+  ForEachGroup(parent, [&](NodeId first, std::uint32_t count) {
+    shared_->selection.choose({nodes.tiles(), nodes.rewards(), first, count}, terms, best);
+  });
+  storage_.frontier.Replace(nodes, scorer_, nodes.open(parent), best);
+  nodes.open(parent) = best.id;
 }
 
-// --- the four moves --------------------------------------------------------------
+// --- select ------------------------------------------------------------------------
 
 NodeId Tree::Select() {
-  const Node& root = nodes_[kRootId];
-  if (root.Has(Node::kUnavailable) || root.in_flight == kMaxInFlight) return kNoNode;
-  NodeId id = kRootId;
-  if (params_->IsGlobal()) {
-    if (!root.IsLeaf()) id = storage_.frontier.Top();
-  } else {
-    while (!nodes_[id].IsLeaf()) {
-      const ParentTerms terms = scorer_.ForParent(nodes_[id]);
-      NodeId best = kNoNode;
-      Score best_score{};
-      ForEachChild(id, [&](NodeId child) {
-        if (nodes_[child].Has(Node::kUnavailable)) return;
-        const Score score = scorer_.Of(terms, nodes_[child]);
-        if (best == kNoNode || Better(score, child, best_score, best)) {
-          best = child;
-          best_score = score;
-        }
-      });
-      id = best;
-    }
+  NodeStore& nodes = storage_.nodes;
+  if (!global_) {
+    Walker walker;
+    NodeId leaf = kNoNode;
+    if (Enter(walker)) Descend(*shared_, &walker, 1, &leaf);
+    return leaf;
   }
-  nodes_[id].Set(Node::kSelected);
-  for (NodeId n = id; n != kNoNode; n = nodes_[n].parent) ++nodes_[n].in_flight;
-  UpdateAvailability(id);
-  RefreshGroup(nodes_[id].parent);
-  return id;
+  if (!HasOpenLeaf() || root_in_flight() == kMaxInFlight) return kNoNode;
+  const NodeId leaf = nodes.IsLeaf(kRootId) ? kRootId : storage_.frontier.Top();
+  nodes.Set(leaf, Node::kSelected);
+  nodes.Set(leaf, Node::kUnavailable);
+  for (NodeId id = leaf; id != kNoNode; id = nodes.parent(id)) ++nodes.in_flight(id);
+  if (leaf != kRootId) RefreshGroup(nodes.parent(leaf));
+  return leaf;
 }
+
+bool Tree::Enter(Walker& walker) {
+  NodeStore& nodes = storage_.nodes;
+  if (nodes.open(kRootId) == 0 || root_in_flight() == kMaxInFlight) return false;
+  walker = {this, nodes.tiles(), nodes.rewards(), kRootId, nodes.in_flight(kRootId)++, 0};
+  if (--nodes.open(kRootId) == 0) nodes.Set(kRootId, Node::kUnavailable);
+  return true;
+}
+
+void Tree::Descend(const Shared& shared, Walker* walkers, std::size_t count, NodeId* leaves) {
+  const auto more = [](Walker walker, ScoreTerms terms, Choice best) {
+    const Tree& tree = *walker.tree;
+    for (const ChildGroup& group : tree.more_children_.at(walker.at)) {
+      tree.shared_->selection.choose({walker.tiles, walker.rewards, group.first, group.count},
+                                     terms, best);
+    }
+    return best;
+  };
+  shared.selection.descend(walkers, count, shared.params, shared.roots, more, leaves);
+}
+
+// --- expand ------------------------------------------------------------------------
 
 NodeId Tree::Expand(NodeId id, std::uint32_t count, const float* priors,
                     const std::uint8_t* terminal, const float* rewards) {
+  NodeStore& nodes = storage_.nodes;
   const NodeId first = size_;
-  if (nodes_[id].IsLeaf()) {
-    RefreshGroup(nodes_[id].parent, /*excluded=*/id);
-    nodes_[id].Set(Node::kExpanded);
-    nodes_[id].link = kNoNode;
+  std::uint32_t opened = 0;
+  if (nodes.IsLeaf(id)) {
+    const bool was_open = !nodes.Has(id, Node::kUnavailable);
+    opened -= was_open;
+    if (global_) nodes.Set(id, Node::kUnavailable);
+    if (global_ && was_open && id != kRootId) RefreshGroup(nodes.parent(id));
+    nodes.Set(id, Node::kExpanded);
+    nodes.link(id) = kNoNode;
+    nodes.open(id) = global_ ? kNoNode : static_cast<std::uint32_t>(was_open);
   }
   if (count > 0) AttachChildren(id, first, count);
-  const float equal = count > 0 ? 1.0f / static_cast<float>(count) : 0.0f;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    Node& child = nodes_[first + i];
-    child = Node{0.0, 0, id, kNoNode, priors ? priors[i] : equal, rewards ? rewards[i] : 0.0f,
-                 0, 0};
-    if (terminal && terminal[i]) child.Set(Node::kTerminal);
-    if (!IsOpenLeaf(child)) child.Set(Node::kUnavailable);
-  }
+  const bool revisit = shared_->params.revisit_terminal;
+  opened += nodes.Append(
+      first, count,
+      {id, global_ ? kNoNode : 1, global_ ? kNoNode : 0,
+       static_cast<std::uint16_t>(Node::kTerminal | (revisit ? 0 : Node::kUnavailable)),
+       count > 0 ? 1.0f / static_cast<float>(count) : 0.0f, priors, terminal, rewards});
   size_ += count;
-  UpdateAvailability(id);
-  RefreshGroup(id);
+  if (global_) {
+    RefreshGroup(id);
+  } else {
+    AddOpen(id, opened);
+  }
   return first;
 }
 
 void Tree::AttachChildren(NodeId id, NodeId first, std::uint32_t count) {
-  Node& node = nodes_[id];
-  const std::uint32_t have = node.inline_children();
-  if (!node.Has(Node::kMoreChildren) && (have == 0 || node.link + have == first)) {
+  NodeStore& nodes = storage_.nodes;
+  const std::uint32_t have = nodes.inline_children(id);
+  if (!nodes.Has(id, Node::kMoreChildren) && (have == 0 || nodes.link(id) + have == first)) {
     const std::uint32_t fits = std::min(count, kMaxInlineChildren - have);
     if (fits > 0) {
-      if (have == 0) node.link = first;
-      node.set_inline_children(have + fits);
+      if (have == 0) nodes.link(id) = first;
+      nodes.set_inline_children(id, have + fits);
       first += fits;
       count -= fits;
     }
   }
   if (count == 0) return;
   std::vector<ChildGroup>& groups = more_children_[id];
-  node.Set(Node::kMoreChildren);
+  nodes.Set(id, Node::kMoreChildren);
   if (!groups.empty() && groups.back().first + groups.back().count == first) {
     groups.back().count += count;
   } else {
@@ -125,26 +148,54 @@ void Tree::AttachChildren(NodeId id, NodeId first, std::uint32_t count) {
   }
 }
 
-void Tree::Backup(NodeId id, double value) {
+// --- backup and release --------------------------------------------------------------
+
+bool Tree::Reopen(NodeId id) {
+  NodeStore& nodes = storage_.nodes;
+  if (!IsOpenLeaf(nodes.bits(id))) return false;
+  nodes.Clear(id, Node::kUnavailable);
+  return true;
+}
+
+template <bool kRelease>
+void Tree::BackUp(NodeId id, double value) {
+  NodeStore& nodes = storage_.nodes;
+  const bool is_mean = shared_->params.backup == BackupMode::kMean;
+  const double discount = shared_->params.discount;
+  const bool reopened = kRelease && Reopen(id);
+  const NodeId group_of_reopened = reopened ? nodes.parent(id) : kNoNode;
   for (;;) {
-    Node& node = nodes_[id];
-    if (params_->backup == BackupMode::kMean) {
-      node.value_sum += value;
-    } else {
-      node.value_sum = node.visit_count > 0 ? std::max(node.value_sum, value) : value;
+    double& sum = nodes.value_sum(id);
+    std::uint32_t& visits = nodes.visit_count(id);
+    sum = is_mean ? sum + value : visits > 0 ? std::max(sum, value) : value;
+    ++visits;
+    if (kRelease) --nodes.in_flight(id);
+    if (global_) {
+      // a group that nothing of stands in the frontier has no open leaf, unless it just got one
+      if (nodes.open(id) != kNoNode || id == group_of_reopened) RefreshGroup(id);
+    } else if (reopened) {
+      ++nodes.open(id);
+      nodes.Clear(id, Node::kUnavailable);
     }
-    ++node.visit_count;
-    RefreshGroup(id);
-    if (node.parent == kNoNode) return;
-    value = node.edge_reward + params_->discount * value;
-    id = node.parent;
+    const NodeId parent = nodes.parent(id);
+    if (parent == kNoNode) return;
+    value = nodes.edge_reward(id) + discount * value;
+    id = parent;
   }
 }
 
+void Tree::Backup(NodeId id, double value) { BackUp<false>(id, value); }
+void Tree::BackupAndRelease(NodeId id, double value) { BackUp<true>(id, value); }
+
 void Tree::Release(NodeId id) {
-  for (NodeId n = id; n != kNoNode; n = nodes_[n].parent) --nodes_[n].in_flight;
-  UpdateAvailability(id);
-  RefreshGroup(nodes_[id].parent);
+  NodeStore& nodes = storage_.nodes;
+  for (NodeId n = id; n != kNoNode; n = nodes.parent(n)) --nodes.in_flight(n);
+  if (!Reopen(id)) return;
+  if (!global_) {
+    AddOpen(id, 1);
+  } else if (id != kRootId) {
+    RefreshGroup(nodes.parent(id));
+  }
 }
 
 std::vector<NodeId> Tree::Children(NodeId id) const {

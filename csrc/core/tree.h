@@ -4,8 +4,9 @@
 // moves do not fail. Only one thread may use it at a time; the forest sees to that.
 //
 // Open and closed. A leaf is open unless it is in flight, or terminal (and terminal nodes are not
-// to be revisited). An inner node is available while any leaf below it is open; one flag a node
-// remembers that, so that a descent never runs into a dead end and a batch never gets a leaf twice.
+// to be revisited). Where rules descend, each node counts the open leaves at or below it, so that
+// a descent never runs into a dead end and a batch never gets a leaf twice. Where rules look at
+// all leaves, the frontier knows the open ones.
 #pragma once
 
 #include <cstdint>
@@ -13,31 +14,45 @@
 #include <vector>
 
 #include "core/frontier.h"
-#include "core/node.h"
+#include "core/node_store.h"
 #include "core/params.h"
 #include "core/selection.h"
-#include "support/arena.h"
+#include "simd/select.h"
 
 namespace rts {
 
 // The memory of one tree, handed back to a pool when the tree is dropped.
 struct TreeStorage {
-  Arena<Node> nodes;
+  NodeStore nodes;
   Frontier frontier;
 
   TreeStorage(std::size_t max_nodes, bool with_frontier)
       : nodes(max_nodes), frontier(with_frontier ? Frontier(max_nodes) : Frontier()) {}
 };
 
+// What the trees of one forest share.
+struct Shared {
+  SearchParams params;
+  RootTables roots;
+  Selection selection;
+
+  explicit Shared(const SearchParams& p) : params(p), selection(SelectionFor(p, BestIsa())) {}
+};
+
 class Tree {
  public:
-  // A tree of one node, the root: a leaf without visits.
-  Tree(TreeStorage storage, const SearchParams& params, const RootTables& tables);
+  // A tree of one node, the root: a leaf without visits. `shared` outlives it.
+  Tree(TreeStorage storage, const Shared& shared);
 
   // --- the four moves --------------------------------------------------------
 
   // Take the best open leaf, count it in flight on its path, and return it; kNoNode if none is open.
   NodeId Select();
+
+  // The same for many trees, or often for one, where rules descend: a walker each that Enter()
+  // lets in, false where no leaf is open, and then one way down for all.
+  bool Enter(Walker& walker);
+  static void Descend(const Shared& shared, Walker* walkers, std::size_t count, NodeId* leaves);
 
   // Append `count` children to `id`, in order; returns the first one's id (the next free id if
   // count is 0). Null pointers stand for equal priors, no terminal child, no rewards.
@@ -49,23 +64,29 @@ class Tree {
 
   // Take the mark of a selected leaf off `id`; false if it has none. Release() must follow.
   bool TakeSelected(NodeId id) {
-    const bool selected = nodes_[id].Has(Node::kSelected);
-    nodes_[id].Clear(Node::kSelected);
+    const bool selected = storage_.nodes.Has(id, Node::kSelected);
+    storage_.nodes.Clear(id, Node::kSelected);
     return selected;
   }
-  void GiveSelectedBack(NodeId id) { nodes_[id].Set(Node::kSelected); }
+  void GiveSelectedBack(NodeId id) { storage_.nodes.Set(id, Node::kSelected); }
 
   // Take back the in-flight counts of a node whose mark was taken, and open it again if it is
   // still a leaf.
   void Release(NodeId id);
 
+  // Backup, then Release, on one way up.
+  void BackupAndRelease(NodeId id, double value);
+
   // --- views -----------------------------------------------------------------
 
   std::uint32_t size() const { return size_; }
-  const Node& node(NodeId id) const { return nodes_[id]; }
-  bool HasOpenLeaf() const { return !nodes_[kRootId].Has(Node::kUnavailable); }
+  Node node(NodeId id) const { return storage_.nodes.Get(id); }
+  bool IsTerminal(NodeId id) const { return storage_.nodes.Has(id, Node::kTerminal); }
+  std::uint32_t root_visits() const { return storage_.nodes.visit_count(kRootId); }
+  std::uint32_t root_in_flight() const { return storage_.nodes.in_flight(kRootId); }
+  bool HasOpenLeaf() const;
   std::vector<NodeId> Children(NodeId id) const;
-  const SearchParams& params() const { return *params_; }
+  const SearchParams& params() const { return shared_->params; }
 
   // --- whole-tree operations (tree_rebuild.cc) ---------------------------------
 
@@ -93,7 +114,8 @@ class Tree {
   // Nodes that the batch under inspection asks for (scratch of Forest::CheckRoom).
   std::uint64_t claimed = 0;
 
-  TreeStorage TakeStorage() { return std::move(storage_); }
+  // The tree is over.
+  TreeStorage TakeStorage();
 
  private:
   struct ChildGroup {
@@ -102,36 +124,46 @@ class Tree {
   };
 
   template <typename F>
+  void ForEachGroup(NodeId id, const F& f) const;
+  template <typename F>
   void ForEachChild(NodeId id, const F& f) const;
-  bool IsOpenLeaf(const Node& node) const;
-  // Recompute whether `id` is available, and so on upwards as long as something changes.
-  void UpdateAvailability(NodeId id);
-  bool ComputeAvailable(NodeId id) const;
-  void RefreshGroup(NodeId parent, NodeId excluded = kNoNode);
+  // May a leaf with these flags be selected?
+  bool IsOpenLeaf(std::uint32_t bits) const;
+  // Add to the open leaves of `id` and of all above it; rules that descend.
+  void AddOpen(NodeId id, std::uint32_t more);
+  // Put the best open leaf among the children of `parent` into the frontier; other rules.
+  void RefreshGroup(NodeId parent);
+  template <bool kRelease>
+  void BackUp(NodeId id, double value);
+  // Is `id`, which was released, an open leaf again? Says so in its flags.
+  bool Reopen(NodeId id);
   void AttachChildren(NodeId id, NodeId first, std::uint32_t count);
-  void InitRoot();
-  // Derive availability and the frontier of all nodes from scratch.
+  // Derive open leaves and frontier of all nodes from scratch.
   void RebuildDerived();
 
   TreeStorage storage_;
-  Node* nodes_;
   std::uint32_t size_ = 0;
-  const SearchParams* params_;
+  const Shared* shared_;
   Scorer scorer_;
+  const bool global_;
   // Groups of children beyond the first, for the few nodes that were expanded again.
   std::unordered_map<NodeId, std::vector<ChildGroup>> more_children_;
 };
 
 template <typename F>
+void Tree::ForEachGroup(NodeId id, const F& f) const {
+  const NodeStore& nodes = storage_.nodes;
+  if (nodes.IsLeaf(id) || nodes.inline_children(id) == 0) return;
+  f(nodes.link(id), nodes.inline_children(id));
+  if (!nodes.Has(id, Node::kMoreChildren)) return;
+  for (const ChildGroup& group : more_children_.at(id)) f(group.first, group.count);
+}
+
+template <typename F>
 void Tree::ForEachChild(NodeId id, const F& f) const {
-  const Node& node = nodes_[id];
-  if (node.IsLeaf()) return;
-  const std::uint32_t count = node.inline_children();
-  for (std::uint32_t i = 0; i < count; ++i) f(node.link + i);
-  if (!node.Has(Node::kMoreChildren)) return;
-  for (const ChildGroup& group : more_children_.at(id)) {
-    for (std::uint32_t i = 0; i < group.count; ++i) f(group.first + i);
-  }
+  ForEachGroup(id, [&](NodeId first, std::uint32_t count) {
+    for (std::uint32_t i = 0; i < count; ++i) f(first + i);
+  });
 }
 
 }  // namespace rts

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "core/error.h"
@@ -10,43 +11,57 @@
 namespace rts {
 
 void Tree::RebuildDerived() {
+  NodeStore& nodes = storage_.nodes;
+  storage_.frontier.Clear();
   // Children have higher ids than their parents, so one sweep from the end sees them first.
   for (NodeId id = size_; id-- > 0;) {
-    Node& node = nodes_[id];
-    if (node.IsLeaf()) node.link = kNoNode;
-    ComputeAvailable(id) ? node.Clear(Node::kUnavailable) : node.Set(Node::kUnavailable);
+    if (nodes.IsLeaf(id)) {
+      nodes.link(id) = kNoNode;
+      const bool is_open = IsOpenLeaf(nodes.bits(id));
+      is_open ? nodes.Clear(id, Node::kUnavailable) : nodes.Set(id, Node::kUnavailable);
+      nodes.open(id) = global_ ? kNoNode : is_open;
+    } else if (global_) {
+      nodes.Set(id, Node::kUnavailable);
+      nodes.open(id) = kNoNode;
+    } else {
+      std::uint32_t open = 0;
+      ForEachChild(id, [&](NodeId child) { open += nodes.open(child); });
+      open > 0 ? nodes.Clear(id, Node::kUnavailable) : nodes.Set(id, Node::kUnavailable);
+      nodes.open(id) = open;
+    }
   }
-  storage_.frontier.Clear();
+  if (!global_) return;
   for (NodeId id = 0; id < size_; ++id) {
-    if (!nodes_[id].IsLeaf()) RefreshGroup(id);
+    if (!nodes.IsLeaf(id)) RefreshGroup(id);
   }
 }
 
 void Tree::Reroot(NodeId id, NodeId* mapping) {
+  NodeStore& nodes = storage_.nodes;
   // New ids never exceed old ones and siblings stay together, so nodes move down in place.
   std::unordered_map<NodeId, std::vector<ChildGroup>> more_children;
   NodeId next = kRootId;
   for (NodeId old = 0; old < size_; ++old) {
-    const NodeId parent = nodes_[old].parent;
+    const NodeId parent = nodes.parent(old);
     const bool kept = old == id || (old > id && mapping[parent] != kNoNode);
     mapping[old] = kept ? next++ : kNoNode;
-    if (kept && nodes_[old].Has(Node::kMoreChildren)) {
+    if (kept && nodes.Has(old, Node::kMoreChildren)) {
       more_children[mapping[old]] = std::move(more_children_.at(old));
     }
   }
   for (NodeId old = id; old < size_; ++old) {
     if (mapping[old] == kNoNode) continue;
-    Node node = nodes_[old];
+    Node node = nodes.Get(old);
     node.parent = old == id ? kNoNode : mapping[node.parent];
     if (node.inline_children() > 0) node.link = mapping[node.link];
-    nodes_[mapping[old]] = node;
+    nodes.Put(mapping[old], node);
   }
   for (auto& [parent, groups] : more_children) {
     for (ChildGroup& group : groups) group.first = mapping[group.first];
   }
   more_children_ = std::move(more_children);
-  nodes_[kRootId].prior = 1.0f;
-  nodes_[kRootId].edge_reward = 0.0f;
+  nodes.prior(kRootId) = 1.0f;
+  nodes.set_edge_reward(kRootId, 0.0f);
   size_ = next;
   RebuildDerived();
 }
@@ -60,7 +75,7 @@ Tree::Columns Tree::ToColumns() const {
   columns.edge_reward.reserve(size_);
   columns.flags.reserve(size_);
   for (NodeId id = 0; id < size_; ++id) {
-    const Node& node = nodes_[id];
+    const Node node = storage_.nodes.Get(id);
     columns.parent.push_back(node.parent);
     columns.visit_count.push_back(node.visit_count);
     columns.value_sum.push_back(node.value_sum);
@@ -85,7 +100,7 @@ void Tree::FromColumns(const Columns& columns) {
                                        std::to_string(storage_.nodes.capacity()) +
                                        ": create the forest with a larger max_nodes");
   }
-  const bool plain = params_->discount == 1 && params_->backup == BackupMode::kMean &&
+  const bool plain = shared_->params.discount == 1 && shared_->params.backup == BackupMode::kMean &&
                      std::all_of(columns.edge_reward.begin(), columns.edge_reward.end(),
                                  [](float reward) { return reward == 0; });
   std::vector<std::uint64_t> below(count, 0);
@@ -102,10 +117,11 @@ void Tree::FromColumns(const Columns& columns) {
     const double sum = columns.value_sum[id];
     const double visits = columns.visit_count[id];
     if (!std::isfinite(sum)) fail(id, "has a value that is not finite");
-    const double slack = 1e-9 * (1 + visits) * (1 + std::abs(params_->value_max) +
-                                                std::abs(params_->value_min));
-    if (plain && (sum < visits * params_->value_min - slack ||
-                  sum > visits * params_->value_max + slack)) {
+    if (visits > std::numeric_limits<std::int32_t>::max()) fail(id, "has 2**31 visits or more");
+    const double slack = 1e-9 * (1 + visits) * (1 + std::abs(shared_->params.value_max) +
+                                                std::abs(shared_->params.value_min));
+    if (plain && (sum < visits * shared_->params.value_min - slack ||
+                  sum > visits * shared_->params.value_max + slack)) {
       fail(id, "has a value outside [value_min, value_max]");
     }
     if (!(columns.prior[id] >= 0 && columns.prior[id] <= 1)) fail(id, "has a bad prior");
@@ -116,9 +132,11 @@ void Tree::FromColumns(const Columns& columns) {
     if (below[id] > columns.visit_count[id]) fail(id, "has fewer visits than its children");
   }
   more_children_.clear();
+  storage_.nodes.ClearRewards();
   for (NodeId id = 0; id < count; ++id) {
-    nodes_[id] = Node{columns.value_sum[id], columns.visit_count[id], columns.parent[id], kNoNode,
-                      columns.prior[id],     columns.edge_reward[id], 0, columns.flags[id]};
+    storage_.nodes.Put(id, Node{columns.value_sum[id], columns.visit_count[id], 0,
+                                columns.flags[id], columns.parent[id], kNoNode, 0,
+                                columns.prior[id], columns.edge_reward[id]});
     if (id != kRootId) AttachChildren(columns.parent[id], id, 1);
   }
   size_ = static_cast<std::uint32_t>(count);
@@ -132,38 +150,37 @@ void Tree::CheckInvariants() const {
                                          " (a bug in rtsearch_fast, please report it)");
     }
   };
+  const NodeStore& nodes = storage_.nodes;
   std::uint64_t seen = 1;
   std::uint32_t groups_with_open_leaf = 0;
   for (NodeId id = 0; id < size_; ++id) {
-    const Node& node = nodes_[id];
+    const Node node = nodes.Get(id);
     require(id == kRootId ? node.parent == kNoNode : node.parent < id, id, "impossible parent");
     require(!(node.Has(Node::kTerminal) && node.Has(Node::kExpanded)), id,
             "terminal and expanded");
     require(std::isfinite(node.value_sum), id, "value_sum is not finite");
-    require(node.Has(Node::kUnavailable) == !ComputeAvailable(id), id, "availability is stale");
     require(node.Has(Node::kMoreChildren) == more_children_.contains(id), id,
             "groups of children disagree");
     std::uint64_t visits = 0;
     std::uint64_t in_flight = node.Has(Node::kSelected) ? 1 : 0;
+    std::uint64_t open = node.IsLeaf() && IsOpenLeaf(node.bits) ? 1 : 0;
     NodeId last = id;
     NodeId best = kNoNode;
-    NodeId listed = kNoNode;
     Score best_score{};
-    const ParentTerms terms = scorer_.ForParent(node);
+    const ScoreTerms terms = scorer_.ForParent(node);
     ForEachChild(id, [&](NodeId child_id) {
       require(child_id < size_ && child_id > last, id, "children out of order");
       last = child_id;
       ++seen;
-      const Node& child = nodes_[child_id];
+      const Node child = nodes.Get(child_id);
       require(child.parent == id, child_id, "parent does not know it");
       visits += child.visit_count;
       in_flight += child.in_flight;
-      if (!child.IsLeaf() || !params_->IsGlobal()) return;
-      if (child.link != kNoNode) {
-        require(listed == kNoNode, id, "two children in the frontier");
-        listed = child_id;
-      }
-      if (child.Has(Node::kUnavailable)) return;
+      open += child.open;
+      if (!child.IsLeaf() || !global_) return;
+      require((child_id == node.open) == (child.link != kNoNode), child_id,
+              "its place in the frontier is unknown to its parent");
+      if (!IsOpenLeaf(child.bits)) return;
       const Score score = scorer_.Of(terms, child);
       if (best == kNoNode || Better(score, child_id, best_score, best)) {
         best = child_id;
@@ -172,14 +189,19 @@ void Tree::CheckInvariants() const {
     });
     require(visits <= node.visit_count, id, "fewer visits than its children");
     require(in_flight == node.in_flight, id, "in_flight is not the sum below");
-    if (!params_->IsGlobal()) continue;
-    require(listed == best, id, "the frontier does not hold its best open child");
+    if (!global_) {
+      require(open == node.open, id, "open leaves are not the sum below");
+      require(node.Has(Node::kUnavailable) == (open == 0), id, "availability is stale");
+      continue;
+    }
+    if (node.IsLeaf()) {
+      require(node.Has(Node::kUnavailable) == !IsOpenLeaf(node.bits), id, "availability is stale");
+    }
+    require(node.open == best, id, "the frontier does not hold its best open child");
     if (best == kNoNode) continue;
     ++groups_with_open_leaf;
-    const std::uint32_t slot = nodes_[best].link;
-    require(slot < storage_.frontier.size() && storage_.frontier.leaf(slot) == best, best,
-            "the frontier has lost it");
-    require(storage_.frontier.score(slot) == best_score.score, best, "its score is stale");
+    require(storage_.frontier.Holds(nodes.link(best), best, best_score), best,
+            "the frontier has lost it, or its score is stale");
   }
   require(seen == size_, size_, "nodes are not all below the root");
   require(groups_with_open_leaf == storage_.frontier.size(), size_, "the frontier's size is wrong");

@@ -162,7 +162,7 @@ def test_core_sources_when_outside_the_bindings_do_not_know_python() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in sorted((ROOT / "csrc").rglob("*"))
-        if path.suffix in (".h", ".cc") and "bindings" not in path.parts
+        if path.suffix in (".h", ".cc", ".inc") and "bindings" not in path.parts
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if re.match(r"\s*#\s*include\s*[<\"](pybind11|Python\.h|bindings)", line)
     ]

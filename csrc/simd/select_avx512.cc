@@ -1,0 +1,2 @@
+#define RTS_ISA_NAMESPACE avx512
+#include "simd/select.inc"

@@ -1,0 +1,2 @@
+#define RTS_ISA_NAMESPACE baseline
+#include "simd/select.inc"
