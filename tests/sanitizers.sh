@@ -39,6 +39,7 @@ build "$address" address,undefined ON
 stage "ASan + UBSan: C++ tests"
 "$address/tree_test"
 "$address/forest_test"
+"$address/select_test"
 
 stage "ASan + UBSan: $operations random operations from Python, against the reference"
 package=$address/package
@@ -59,5 +60,6 @@ build "$thread" thread OFF
 stage "TSan: C++ tests"
 "$thread/tree_test"
 "$thread/forest_test"
+"$thread/select_test"
 
 stage "sanitizers: no report"

@@ -35,7 +35,7 @@ struct Node {
   std::uint16_t in_flight;    // selected leaves at or below it that are not released
   std::uint16_t bits;         // flags, and the number of children in the first group
   NodeId parent;              // kNoNode for the root
-  NodeId link;                // expanded: its first child; leaf: its slot in the frontier or kNoNode
+  NodeId link;                // first child; of a leaf its place in the frontier, or kNoNode
   std::uint32_t open;         // see node_store.h
   float prior;                // policy probability, in [0, 1]
   float edge_reward;          // reward of the edge from the parent

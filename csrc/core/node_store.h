@@ -9,8 +9,8 @@
 //          +------------------+------------------+------------------+----------------------------+
 //
 // A selection (simd/select.h) reads the first line of its siblings as vectors, four at a time, and
-// the second line of the one that it goes to. The root lies in the last place of the first tile, so that groups of
-// four siblings fill tiles, and groups of sixteen four of them.
+// the second line of the one that it goes to. The root lies in the last place of the first tile, so
+// that groups of four siblings fill tiles, and groups of sixteen four of them.
 //
 // Rewards of edges are rare and lie apart: pages that nobody writes to are no memory.
 #pragma once

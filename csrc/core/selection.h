@@ -47,7 +47,7 @@ struct ScoreTerms {
   const double* inverse_sqrt;  // of small counts
 };
 
-// One node at a time; simd/choose.inc does the same for four siblings at once.
+// One node at a time; simd/select.inc does the same for four siblings at once.
 class Scorer {
  public:
   Scorer(const SearchParams& params, const RootTables& tables)

@@ -1,0 +1,98 @@
+// Every instruction set that the machine has against Scorer, which knows one node at a time.
+#include "simd/select.h"
+
+#include <cstdint>
+#include <random>
+
+#include "check.h"
+#include "core/node_store.h"
+#include "core/selection.h"
+
+namespace rts {
+namespace {
+
+constexpr NodeId kNodes = 64;
+constexpr std::uint32_t kMostVisits = 0x7FFFFFFF;
+
+// Counts of all sizes: tables hold the small ones only.
+std::uint32_t DrawVisits(std::mt19937_64& random) {
+  switch (random() % 4) {
+    case 0:
+      return 0;
+    case 1:
+      return static_cast<std::uint32_t>(random() % 4);
+    case 2:
+      return static_cast<std::uint32_t>(RootTables::kSize - 4 + random() % 8);
+    default:
+      return kMostVisits - static_cast<std::uint32_t>(random() % 4);
+  }
+}
+
+void Fill(NodeStore& nodes, bool with_rewards, std::mt19937_64& random) {
+  const auto share = [&] { return static_cast<double>(random() % 5) / 4; };
+  for (NodeId id = 0; id < kNodes; ++id) {
+    const std::uint32_t visits = DrawVisits(random);
+    const auto in_flight = static_cast<std::uint16_t>(random() % 3 == 0 ? random() : 0);
+    constexpr std::uint16_t kBits[] = {0, 0, 0, Node::kUnavailable, Node::kExpanded};
+    const std::uint16_t bits = kBits[random() % 5];
+    nodes.Put(id, Node{share() * visits, visits, in_flight, bits, kRootId, kNoNode, 0,
+                       static_cast<float>(share()),
+                       with_rewards ? static_cast<float>(share()) : 0.0f});
+  }
+}
+
+void CheckChoice(const SearchParams& params, Isa isa, const NodeStore& nodes,
+                 const RootTables& roots, std::mt19937_64& random) {
+  const Scorer scorer(params, roots);
+  const NodeId first = 1 + static_cast<NodeId>(random() % 8);
+  const auto count = static_cast<std::uint32_t>(1 + random() % (kNodes - first));
+  const ScoreTerms terms = scorer.ForParent(nodes.Get(kRootId));
+  NodeId best = kNoNode;
+  Score best_score{};
+  for (NodeId id = first; id < first + count; ++id) {
+    const Node node = nodes.Get(id);
+    if (node.Has(Node::kUnavailable) || (params.IsGlobal() && !node.IsLeaf())) continue;
+    const Score score = scorer.Of(terms, node);
+    if (best != kNoNode && !Better(score, id, best_score, best)) continue;
+    best = id;
+    best_score = score;
+  }
+  Choice choice;
+  SelectionFor(params, isa).choose({nodes.tiles(), nodes.rewards(), first, count}, terms, choice);
+  CHECK_EQ(choice.id, best);
+  if (best == kNoNode) return;
+  CHECK_EQ(choice.score, best_score.score);
+  CHECK_EQ(choice.value, best_score.value);
+  CHECK_EQ(choice.visits, static_cast<double>(best_score.visits));
+}
+
+void TestChoicesAreThoseOfTheScorer() {
+  std::mt19937_64 random(11);
+  const RootTables roots;
+  NodeStore plain(kNodes);
+  NodeStore rewarded(kNodes);
+  SearchParams params;
+  for (int round = 0; round < 20'000; ++round) {
+    NodeStore& nodes = round % 2 ? rewarded : plain;
+    if (round % 50 < 2) Fill(nodes, round % 2 == 1, random);
+    params.rule = static_cast<Rule>(random() % 4);
+    params.backup = static_cast<BackupMode>(random() % 2);
+    params.first_play = static_cast<FirstPlay>(random() % 3);
+    params.virtual_loss = static_cast<double>(random() % 3);
+    params.discount = random() % 2 ? 1.0 : 0.9;
+    for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+      if (!IsSupported(isa)) continue;
+      std::mt19937_64 same = random;
+      CheckChoice(params, isa, nodes, roots, same);
+    }
+    random.discard(2);
+  }
+}
+
+}  // namespace
+}  // namespace rts
+
+int main() {
+  return check::RunAll("select_test",
+                            {{"choices", &rts::TestChoicesAreThoseOfTheScorer}});
+}
