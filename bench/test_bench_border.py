@@ -5,8 +5,6 @@ Nothing here passes or fails by a time; answers are checked, ratios are printed.
 
 from __future__ import annotations
 
-import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -15,76 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workload import ROOT_FOLDER, Workload
 
-from rtsearch_fast.forest import Forest
-
-GOAL = 2.0
-#: Searches in a turn of either side, of which the median counts: the first finds cold caches.
-REPEATS = 4
-
-
-@pytest.fixture(scope="module")
-def core_loop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the C++-only loop from the sources of this checkout."""
-    if shutil.which("cmake") is None or shutil.which("c++") is None:
-        pytest.skip("cmake and a C++ compiler are needed to build bench/core_loop.cc")
-    build = tmp_path_factory.mktemp("core_loop")
-    configure = [
-        "cmake",
-        "-S",
-        str(ROOT_FOLDER),
-        "-B",
-        str(build),
-        "-DRTS_BUILD_PYTHON=OFF",
-        "-DRTS_BUILD_TESTS=ON",
-        "-DCMAKE_BUILD_TYPE=Release",
-    ]
-    for command in (configure, ["cmake", "--build", str(build), "--target", "core_loop"]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-    return build / "core_loop"
-
-
-def run_core_loop(program: Path, workload: Workload, repeats: int) -> Any:
-    numbers = (workload.children, workload.simulations, workload.batch, workload.trees, repeats)
-    done = subprocess.run(
-        [str(program), workload.rule, *map(str, numbers)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
-
-
-def time_search(forest: Forest, workload: Workload) -> float:
-    """Nanoseconds a simulation of one search on a fresh tree."""
-    ids = forest.create_trees(1)
-    start = time.perf_counter()
-    workload.run(forest, ids)
-    seconds = time.perf_counter() - start
-    forest.drop_trees(ids)
-    return seconds / workload.simulations * 1e9
+from rtsearch_fast.bench.suite import Sizes, measure
 
 
 @pytest.mark.parametrize("rule", ["uct", "puct", "mcts_g", "best_first"])
-def test_python_against_cpp(core_loop: Path, rule: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    workload = Workload(rule, 4, 10_000, 64, 1)
-    forest = Forest(workload.params)
-    signature = workload.signature(forest)  # this run also maps the memory of the next ones
-    python, cpp = [], []
-    for _ in range(9):  # in turns, so that both see the same machine
-        answer = run_core_loop(core_loop, workload, REPEATS)
-        assert int(answer["signature"], 16) == signature
-        cpp.append(answer["ns_per_simulation"]["median"])
-        python.append(statistics.median(time_search(forest, workload) for _ in range(REPEATS)))
-    python_ns, cpp_ns = statistics.median(python), statistics.median(cpp)
+def test_python_against_cpp(rule: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = Sizes(rule, children=(4,), simulations=(10_000,), leaves=(), rounds=9)
+    ns = {(m.what, m.batch, m.trees): m.ns for m in measure(sizes, ()).measurements}
     with capsys.disabled():
-        print(
-            f"\n{rule}: {python_ns:.0f} ns a simulation from Python, {cpp_ns:.0f} ns in C++; "
-            f"ratio python/C++ at B=64, 1e4 simulations: {python_ns / cpp_ns:.2f} "
-            f"(goal <= {GOAL:.0f})"
-        )
+        for batch, trees in ((64, 1), (1, 64), (1, 1)):
+            python, core = ns["python", batch, trees], ns["core loop", batch, trees]
+            print(
+                f"\n{rule}, 1e4 simulations, B={batch}, {trees} trees: {python:.0f} ns a "
+                f"simulation from Python, {core:.0f} ns in C++; ratio {python / core:.2f}",
+                end="",
+            )
 
 
 def test_import_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

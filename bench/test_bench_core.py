@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from workload import Workload, check_against_reference, describe
+from describe import check_against_reference, describe
 
+from rtsearch_fast.bench.workload import Workload
 from rtsearch_fast.forest import Forest
 
 # rule, children, simulations, batch, trees

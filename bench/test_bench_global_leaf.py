@@ -6,25 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from workload import EXPLORATION, commit, cpu_model, rewards_of
+from describe import commit, cpu_model
 
-from rtsearch_fast.forest import Forest, SearchParams
-
-CHILDREN = 10
-
-
-def tree_with_leaves(count: int) -> tuple[Forest, Any]:
-    """A tree of `count` leaves (a power of ten) below full levels, each leaf visited once."""
-    params = SearchParams(rule="mcts_g", exploration=EXPLORATION, max_nodes=count * 10 // 9 + 1)
-    forest = Forest(params)
-    tree = forest.create_trees(1)
-    level = np.zeros(1, np.uint32)
-    while len(level) < count:
-        trees = np.repeat(tree, len(level))
-        first = forest.expand(trees, level, np.full(len(level), CHILDREN, np.int32))
-        level = (first[:, None] + np.arange(CHILDREN, dtype=np.uint32)).ravel()
-    forest.backup(np.repeat(tree, count), level, rewards_of(level))
-    return forest, tree
+from rtsearch_fast.bench.global_leaf import tree_with_leaves
+from rtsearch_fast.bench.workload import EXPLORATION
+from rtsearch_fast.forest import Forest
 
 
 def score_of_all_leaves(forest: Forest, tree: Any) -> Any:

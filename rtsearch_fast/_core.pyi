@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 NO_NODE: int
 NODE_BYTES: int
+SYNTHETIC_EXPLORATION: float
 
 class Rule(enum.Enum):
     uct = 0
@@ -45,26 +46,37 @@ class Forest:
     def __init__(self, params: SearchParams) -> None: ...
     def create_trees(self, count: int) -> NDArray[np.int32]: ...
     def drop_trees(self, trees: NDArray[np.int32]) -> None: ...
-    def select(self, trees: NDArray[np.int32]) -> NDArray[np.uint32]: ...
+    def select(self, trees: NDArray[np.int32] | int) -> NDArray[np.uint32] | int: ...
     def expand(
         self,
-        trees: NDArray[np.int32],
-        nodes: NDArray[np.uint32],
-        counts: NDArray[np.int32],
+        trees: NDArray[np.int32] | int,
+        nodes: NDArray[np.uint32] | int,
+        counts: NDArray[np.int32] | int,
         *,
         priors: NDArray[np.float32] | None = None,
         terminal: NDArray[np.bool_] | None = None,
         rewards: NDArray[np.float32] | None = None,
-    ) -> NDArray[np.uint32]: ...
+    ) -> NDArray[np.uint32] | int: ...
     def backup(
         self,
-        trees: NDArray[np.int32],
-        nodes: NDArray[np.uint32],
-        values: NDArray[np.float64],
+        trees: NDArray[np.int32] | int,
+        nodes: NDArray[np.uint32] | int,
+        values: NDArray[np.float64] | float,
         *,
         release: bool = False,
     ) -> None: ...
-    def release(self, trees: NDArray[np.int32], nodes: NDArray[np.uint32]) -> None: ...
+    def advance(
+        self,
+        trees: NDArray[np.int32] | int,
+        nodes: NDArray[np.uint32] | int,
+        counts: NDArray[np.int32] | int,
+        values: NDArray[np.float64] | float,
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]] | tuple[int, int]: ...
+    def release(self, trees: NDArray[np.int32] | int, nodes: NDArray[np.uint32] | int) -> None: ...
     def reroot(self, tree: int, node: int) -> NDArray[np.uint32]: ...
     def children(self, tree: int, node: int) -> NDArray[np.uint32]: ...
     def columns(self, tree: int) -> dict[str, Any]: ...
@@ -76,3 +88,8 @@ class Forest:
     def from_bytes(self, data: bytes) -> int: ...
     @property
     def num_trees(self) -> int: ...
+
+def instruction_set() -> str: ...
+def run_synthetic(
+    *, rule: Rule, children: int, simulations: int, batch: int, trees: int, repeats: int
+) -> dict[str, Any]: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,10 @@ class Forest:
     inside this forest; different forests are independent). No thread may change the arrays that are
     passed until the call returns.
 
+    `select`, `expand`, `backup`, `advance` and `release` also take one tree, node, count and value
+    as plain numbers, and give numbers: for searches that go one by one that is several times faster
+    than arrays of one.
+
     Parameters
     ----------
     params : SearchParams
@@ -173,6 +177,9 @@ class Forest:
     >>> forest.release(trees, leaves)
     >>> forest.select(trees).tolist()                       # the better child
     [2]
+    >>> forest.backup(0, 2, 0.5, release=True)              # one by one
+    >>> forest.select(0)
+    2
     """
 
     __slots__ = ("_core", "params")
@@ -194,7 +201,11 @@ class Forest:
         """Forget trees. Their ids are not used again; their memory goes to new trees."""
         self._core.drop_trees(trees)
 
-    def select(self, trees: TreeIds) -> NodeIds:
+    @overload
+    def select(self, trees: TreeIds) -> NodeIds: ...
+    @overload
+    def select(self, trees: int) -> int: ...
+    def select(self, trees: TreeIds | int) -> NodeIds | int:
         """Take the best open leaf of each tree and count it in flight.
 
         A leaf in flight is closed until it is released, so one tree may be named several times in
@@ -202,15 +213,16 @@ class Forest:
 
         Parameters
         ----------
-        trees : int32 [B]
+        trees : int32 [B] or int
 
         Returns
         -------
-        uint32 [B]
+        uint32 [B] or int
             NO_NODE where no leaf is open (or 65,535 are in flight).
         """
         return self._core.select(trees)
 
+    @overload
     def expand(
         self,
         trees: TreeIds,
@@ -220,13 +232,34 @@ class Forest:
         priors: NDArray[np.float32] | None = None,
         terminal: NDArray[np.bool_] | None = None,
         rewards: NDArray[np.float32] | None = None,
-    ) -> NodeIds:
+    ) -> NodeIds: ...
+    @overload
+    def expand(
+        self,
+        trees: int,
+        nodes: int,
+        counts: int,
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> int: ...
+    def expand(
+        self,
+        trees: TreeIds | int,
+        nodes: NodeIds | int,
+        counts: NDArray[np.int32] | int,
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> NodeIds | int:
         """Append children to nodes, whether or not these have children already.
 
         Parameters
         ----------
-        trees, nodes : int32 [B], uint32 [B]
-        counts : int32 [B]
+        trees, nodes : int32 [B], uint32 [B], or int
+        counts : int32 [B] or int
             New children of each node, >= 0. A leaf that gets none is a dead end from now on.
         priors : float32 [sum(counts)], optional
             Policy probabilities in [0, 1]; equal within each expansion if left out.
@@ -236,7 +269,7 @@ class Forest:
 
         Returns
         -------
-        uint32 [B]
+        uint32 [B] or int
             The first new child of each node; the others follow it.
 
         Raises
@@ -252,9 +285,9 @@ class Forest:
 
     def backup(
         self,
-        trees: TreeIds,
-        nodes: NodeIds,
-        values: NDArray[np.float64],
+        trees: TreeIds | int,
+        nodes: NodeIds | int,
+        values: NDArray[np.float64] | float,
         *,
         release: bool = False,
     ) -> None:
@@ -262,8 +295,8 @@ class Forest:
 
         Parameters
         ----------
-        trees, nodes : int32 [B], uint32 [B]
-        values : float64 [B]
+        trees, nodes : int32 [B], uint32 [B], or int
+        values : float64 [B] or float
             In [value_min, value_max].
         release : bool
             The nodes are selected leaves: release them too, in the same call.
@@ -275,7 +308,68 @@ class Forest:
         """
         self._core.backup(trees, nodes, values, release=release)
 
-    def release(self, trees: TreeIds, nodes: NodeIds) -> None:
+    @overload
+    def advance(
+        self,
+        trees: TreeIds,
+        nodes: NodeIds,
+        counts: NDArray[np.int32],
+        values: NDArray[np.float64],
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> tuple[NodeIds, NodeIds]: ...
+    @overload
+    def advance(
+        self,
+        trees: int,
+        nodes: int,
+        counts: int,
+        values: float,
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> tuple[int, int]: ...
+    def advance(
+        self,
+        trees: TreeIds | int,
+        nodes: NodeIds | int,
+        counts: NDArray[np.int32] | int,
+        values: NDArray[np.float64] | float,
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> tuple[NodeIds, NodeIds] | tuple[int, int]:
+        """Take selected leaves through a whole simulation, and select the next ones.
+
+        The same as `expand`, then `backup` with ``release``, then `select` in the same trees, but
+        checked as one and with a third of the cost of calling.
+
+        Parameters
+        ----------
+        trees, nodes, counts, priors, terminal, rewards
+            As for `expand`.
+        values
+            As for `backup`.
+
+        Returns
+        -------
+        first_children, leaves : uint32 [B] or int
+            What `expand` and `select` return.
+
+        Raises
+        ------
+        ArenaFullError, TreeStateError
+            As `expand` and `backup` raise them.
+        """
+        return self._core.advance(
+            trees, nodes, counts, values, priors=priors, terminal=terminal, rewards=rewards
+        )
+
+    def release(self, trees: TreeIds | int, nodes: NodeIds | int) -> None:
         """Take selected leaves out of flight, because their result is in or will never come.
 
         Raises

@@ -128,24 +128,7 @@ class ReferenceForest:
         rewards: Any = None,
     ) -> Any:
         parents = self._nodes(trees, nodes)
-        growth: dict[int, int] = {}
-        for parent, count in zip(parents, counts, strict=True):
-            if count < 0:
-                raise InvalidArgumentError(f"counts={count}")
-            if parent.terminal:
-                raise TreeStateError(f"node {parent.id} is terminal")
-        for tree, count in zip(trees, counts, strict=True):
-            growth[int(tree)] = growth.get(int(tree), 0) + int(count)
-            if len(self._tree(tree)) + growth[int(tree)] > self.params.max_nodes:
-                raise ArenaFullError(f"tree {tree}")
-        total = int(sum(counts))
-        for name, column in (("priors", priors), ("terminal", terminal), ("rewards", rewards)):
-            if column is not None and len(column) != total:
-                raise InvalidArgumentError(f"{name} has {len(column)} entries, expected {total}")
-        if priors is not None and not all(0 <= p <= 1 for p in priors):
-            raise InvalidArgumentError("priors must be in [0, 1]")
-        if rewards is not None and not all(math.isfinite(r) for r in rewards):
-            raise InvalidArgumentError("rewards must be finite")
+        self._check_children(trees, parents, counts, priors, terminal, rewards)
         first, offset = [], 0
         for tree, parent, count in zip(trees, parents, counts, strict=True):
             tree_nodes = self._tree(tree)
@@ -166,11 +149,37 @@ class ReferenceForest:
             offset += int(count)
         return np.array(first, np.uint32)
 
+    def _check_children(
+        self,
+        trees: Any,
+        parents: list[_Node],
+        counts: Any,
+        priors: Any,
+        terminal: Any,
+        rewards: Any,
+    ) -> None:
+        growth: dict[int, int] = {}
+        for parent, count in zip(parents, counts, strict=True):
+            if count < 0:
+                raise InvalidArgumentError(f"counts={count}")
+            if parent.terminal:
+                raise TreeStateError(f"node {parent.id} is terminal")
+        for tree, count in zip(trees, counts, strict=True):
+            growth[int(tree)] = growth.get(int(tree), 0) + int(count)
+            if len(self._tree(tree)) + growth[int(tree)] > self.params.max_nodes:
+                raise ArenaFullError(f"tree {tree}")
+        total = int(sum(counts))
+        for name, column in (("priors", priors), ("terminal", terminal), ("rewards", rewards)):
+            if column is not None and len(column) != total:
+                raise InvalidArgumentError(f"{name} has {len(column)} entries, expected {total}")
+        if priors is not None and not all(0 <= p <= 1 for p in priors):
+            raise InvalidArgumentError("priors must be in [0, 1]")
+        if rewards is not None and not all(math.isfinite(r) for r in rewards):
+            raise InvalidArgumentError("rewards must be finite")
+
     def backup(self, trees: Any, nodes: Any, values: Any, *, release: bool = False) -> None:
         starts = self._nodes(trees, nodes)
-        for value in values:
-            if not self.params.value_min <= value <= self.params.value_max:
-                raise InvalidArgumentError(f"value {value}")
+        self._check_values(values)
         if release:
             self._check_selected(starts)
         for start, value in zip(starts, values, strict=True):
@@ -184,6 +193,30 @@ class ReferenceForest:
                 value = node.edge_reward + self.params.discount * value
             if release:
                 self._release(start)
+
+    def _check_values(self, values: Any) -> None:
+        for value in values:
+            if not self.params.value_min <= value <= self.params.value_max:
+                raise InvalidArgumentError(f"value {value}")
+
+    def advance(
+        self,
+        trees: Any,
+        nodes: Any,
+        counts: Any,
+        values: Any,
+        *,
+        priors: Any = None,
+        terminal: Any = None,
+        rewards: Any = None,
+    ) -> Any:
+        leaves = self._nodes(trees, nodes)
+        self._check_children(trees, leaves, counts, priors, terminal, rewards)
+        self._check_values(values)
+        self._check_selected(leaves)
+        first = self.expand(trees, nodes, counts, priors=priors, terminal=terminal, rewards=rewards)
+        self.backup(trees, nodes, values, release=True)
+        return first, self.select(trees)
 
     def release(self, trees: Any, nodes: Any) -> None:
         starts = self._nodes(trees, nodes)

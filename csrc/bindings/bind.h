@@ -8,5 +8,6 @@ namespace rts {
 void BindErrors(pybind11::module_& m);
 void BindParams(pybind11::module_& m);
 void BindForest(pybind11::module_& m);
+void BindLoop(pybind11::module_& m);
 
 }  // namespace rts

@@ -2,7 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <cstring>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -47,7 +47,57 @@ py::array_t<T> Column(const std::vector<Node>& nodes, F field) {
   return array;
 }
 
-py::array_t<NodeId> Select(Forest& forest, const py::object& trees) {
+// One tree at a time: plain numbers in, plain numbers out, which is several times faster than arrays
+// of one. So little is done then that releasing the GIL would cost more than it gives.
+bool IsScalar(const py::object& tree) {
+  return PyLong_Check(tree.ptr()) ||
+         (PyIndex_Check(tree.ptr()) && !py::isinstance<py::array>(tree));
+}
+
+std::int64_t ToInteger(const py::object& number, const char* name) {
+  const py::object index = py::reinterpret_steal<py::object>(PyNumber_Index(number.ptr()));
+  if (!index) {
+    PyErr_Clear();
+    throw py::type_error(std::string(name) + " is a " + Py_TYPE(number.ptr())->tp_name +
+                         ": pass an integer, as the tree is one");
+  }
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  if (overflow == 0) return value;
+  return overflow > 0 ? std::numeric_limits<std::int64_t>::max()
+                      : std::numeric_limits<std::int64_t>::min();
+}
+
+double ToNumber(const py::object& number, const char* name) {
+  if (PyFloat_Check(number.ptr())) return PyFloat_AS_DOUBLE(number.ptr());
+  if (!py::isinstance<py::array>(number)) {
+    const double value = PyFloat_AsDouble(number.ptr());
+    if (value != -1.0 || PyErr_Occurred() == nullptr) return value;
+    PyErr_Clear();
+  }
+  throw py::type_error(std::string(name) + " is a " + Py_TYPE(number.ptr())->tp_name +
+                       ": pass a number, as the tree is one");
+}
+
+// One entry of a batch.
+struct Entry {
+  TreeId tree;
+  NodeId node;
+
+  Entry(const py::object& tree_object, const py::object& node_object)
+      : tree(ToTreeId(ToInteger(tree_object, "trees"))),
+        node(ToNodeId(ToInteger(node_object, "nodes"))) {}
+  std::span<const TreeId> trees() const { return {&tree, 1}; }
+  std::span<const NodeId> nodes() const { return {&node, 1}; }
+};
+
+py::object Select(Forest& forest, const py::object& trees) {
+  if (IsScalar(trees)) {
+    const TreeId tree = ToTreeId(ToInteger(trees, "trees"));
+    NodeId leaf = kNoNode;
+    forest.Select({&tree, 1}, {&leaf, 1});
+    return py::int_(leaf);
+  }
   const auto tree_span = AsSpan<TreeId>(trees, "trees");
   auto [leaves, out] = NewArray<NodeId>(tree_span.size());
   {
@@ -57,27 +107,85 @@ py::array_t<NodeId> Select(Forest& forest, const py::object& trees) {
   return leaves;
 }
 
-py::array_t<NodeId> Expand(Forest& forest, const py::object& trees, const py::object& nodes,
-                           const py::object& counts, const py::object& priors,
-                           const py::object& terminal, const py::object& rewards) {
+std::int32_t ToCount(const py::object& counts) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  return static_cast<std::int32_t>(std::clamp(ToInteger(counts, "counts"), -kMost, kMost));
+}
+
+// What is told of new children.
+struct Told {
+  std::span<const float> priors;
+  std::span<const std::uint8_t> terminal;
+  std::span<const float> rewards;
+
+  Told(const py::object& prior_column, const py::object& terminal_column,
+       const py::object& reward_column)
+      : priors(AsOptionalSpan<float>(prior_column, "priors")),
+        rewards(AsOptionalSpan<float>(reward_column, "rewards")) {
+    const auto flags = AsOptionalSpan<bool>(terminal_column, "terminal");
+    terminal = {reinterpret_cast<const std::uint8_t*>(flags.data()), flags.size()};
+  }
+};
+
+py::object Expand(Forest& forest, const py::object& trees, const py::object& nodes,
+                  const py::object& counts, const py::object& priors, const py::object& terminal,
+                  const py::object& rewards) {
+  const Told told(priors, terminal, rewards);
+  if (IsScalar(trees)) {
+    const Entry entry(trees, nodes);
+    const std::int32_t count = ToCount(counts);
+    NodeId first = kNoNode;
+    forest.Expand(entry.trees(), entry.nodes(), {&count, 1}, told.priors, told.terminal,
+                  told.rewards, {&first, 1});
+    return py::int_(first);
+  }
   const auto tree_span = AsSpan<TreeId>(trees, "trees");
   const auto node_span = AsSpan<NodeId>(nodes, "nodes");
   const auto count_span = AsSpan<std::int32_t>(counts, "counts");
-  const auto prior_span = AsOptionalSpan<float>(priors, "priors");
-  const auto flags = AsOptionalSpan<bool>(terminal, "terminal");
-  const std::span<const std::uint8_t> terminal_span(
-      reinterpret_cast<const std::uint8_t*>(flags.data()), flags.size());
-  const auto reward_span = AsOptionalSpan<float>(rewards, "rewards");
   auto [first, out] = NewArray<NodeId>(tree_span.size());
   {
     const py::gil_scoped_release nogil;
-    forest.Expand(tree_span, node_span, count_span, prior_span, terminal_span, reward_span, out);
+    forest.Expand(tree_span, node_span, count_span, told.priors, told.terminal, told.rewards, out);
   }
   return first;
 }
 
+py::tuple Advance(Forest& forest, const py::object& trees, const py::object& nodes,
+                  const py::object& counts, const py::object& values, const py::object& priors,
+                  const py::object& terminal, const py::object& rewards) {
+  const Told told(priors, terminal, rewards);
+  if (IsScalar(trees)) {
+    const Entry entry(trees, nodes);
+    const std::int32_t count = ToCount(counts);
+    const double value = ToNumber(values, "values");
+    NodeId first = kNoNode;
+    NodeId leaf = kNoNode;
+    forest.Advance(entry.trees(), entry.nodes(), {&count, 1}, {&value, 1}, told.priors,
+                   told.terminal, told.rewards, {&first, 1}, {&leaf, 1});
+    return py::make_tuple(first, leaf);
+  }
+  const auto tree_span = AsSpan<TreeId>(trees, "trees");
+  const auto node_span = AsSpan<NodeId>(nodes, "nodes");
+  const auto count_span = AsSpan<std::int32_t>(counts, "counts");
+  const auto value_span = AsSpan<double>(values, "values");
+  auto [first, first_out] = NewArray<NodeId>(tree_span.size());
+  auto [leaves, leaf_out] = NewArray<NodeId>(tree_span.size());
+  {
+    const py::gil_scoped_release nogil;
+    forest.Advance(tree_span, node_span, count_span, value_span, told.priors, told.terminal,
+                   told.rewards, first_out, leaf_out);
+  }
+  return py::make_tuple(first, leaves);
+}
+
 void Backup(Forest& forest, const py::object& trees, const py::object& nodes,
             const py::object& values, bool release) {
+  if (IsScalar(trees)) {
+    const Entry entry(trees, nodes);
+    const double value = ToNumber(values, "values");
+    forest.Backup(entry.trees(), entry.nodes(), {&value, 1}, release);
+    return;
+  }
   const auto tree_span = AsSpan<TreeId>(trees, "trees");
   const auto node_span = AsSpan<NodeId>(nodes, "nodes");
   const auto value_span = AsSpan<double>(values, "values");
@@ -86,6 +194,11 @@ void Backup(Forest& forest, const py::object& trees, const py::object& nodes,
 }
 
 void Release(Forest& forest, const py::object& trees, const py::object& nodes) {
+  if (IsScalar(trees)) {
+    const Entry entry(trees, nodes);
+    forest.Release(entry.trees(), entry.nodes());
+    return;
+  }
   const auto tree_span = AsSpan<TreeId>(trees, "trees");
   const auto node_span = AsSpan<NodeId>(nodes, "nodes");
   const py::gil_scoped_release nogil;
@@ -130,12 +243,15 @@ void BindForest(py::module_& m) {
              WithoutGil([&] { f.DropTrees(span); });
            },
            "trees"_a, "Forget trees; their memory goes to new ones.")
-      .def("select", &Select, "trees"_a, "Best open leaf of each tree, now in flight; uint32.")
+      .def("select", &Select, "trees"_a, "Best open leaf of each tree, now in flight; uint32 (of one tree: int).")
       .def("expand", &Expand, "trees"_a, "nodes"_a, "counts"_a, py::kw_only(),
            "priors"_a = py::none(), "terminal"_a = py::none(), "rewards"_a = py::none(),
-           "Append children; returns the first child of each node, uint32.")
+           "Append children; returns the first child of each node, uint32 (of one node: int).")
       .def("backup", &Backup, "trees"_a, "nodes"_a, "values"_a, py::kw_only(),
            "release"_a = false, "Back values up to the roots.")
+      .def("advance", &Advance, "trees"_a, "nodes"_a, "counts"_a, "values"_a, py::kw_only(),
+           "priors"_a = py::none(), "terminal"_a = py::none(), "rewards"_a = py::none(),
+           "Expand, back up with release, and select again; first children and next leaves.")
       .def("release", &Release, "trees"_a, "nodes"_a, "Take selected leaves out of flight.")
       .def("reroot",
            [](Forest& f, std::int64_t tree, std::int64_t node) {

@@ -8,4 +8,5 @@ PYBIND11_MODULE(_core, m) {
   rts::BindErrors(m);
   rts::BindParams(m);
   rts::BindForest(m);
+  rts::BindLoop(m);
 }

@@ -153,6 +153,10 @@ void Forest::Select(std::span<const TreeId> trees, std::span<NodeId> leaves) {
   const ExclusiveUse use(busy_);
   CheckLength("leaves", leaves.size(), trees.size());
   for (const TreeId tree : trees) At(tree);
+  SelectLeaves(trees, leaves);
+}
+
+void Forest::SelectLeaves(std::span<const TreeId> trees, std::span<NodeId> leaves) {
   if (params().IsGlobal()) {
     for (std::size_t i = 0; i < trees.size(); ++i) leaves[i] = At(trees[i]).Select();
     return;
@@ -174,14 +178,12 @@ void Forest::Descend(std::span<const TreeId> trees, std::span<NodeId> leaves) {
   Tree::Descend(shared_, walkers.data(), count, leaves.data());
 }
 
-void Forest::Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes,
-                    std::span<const std::int32_t> counts, std::span<const float> priors,
-                    std::span<const std::uint8_t> terminal, std::span<const float> rewards,
-                    std::span<NodeId> first_children) {
-  const ExclusiveUse use(busy_);
+void Forest::CheckChildren(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                           std::span<const std::int32_t> counts, std::span<const float> priors,
+                           std::span<const std::uint8_t> terminal,
+                           std::span<const float> rewards) {
   CheckNodes(trees, nodes);
   CheckLength("counts", counts.size(), trees.size());
-  CheckLength("first_children", first_children.size(), trees.size());
   std::size_t total = 0;
   for (std::size_t i = 0; i < trees.size(); ++i) {
     if (counts[i] < 0) {
@@ -212,6 +214,12 @@ void Forest::Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes
                                                ": must be finite");
     }
   }
+}
+
+void Forest::AddChildren(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                         std::span<const std::int32_t> counts, std::span<const float> priors,
+                         std::span<const std::uint8_t> terminal, std::span<const float> rewards,
+                         std::span<NodeId> first_children) {
   std::size_t offset = 0;
   for (std::size_t i = 0; i < trees.size(); ++i) {
     const auto count = static_cast<std::uint32_t>(counts[i]);
@@ -223,10 +231,17 @@ void Forest::Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes
   }
 }
 
-void Forest::Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
-                    std::span<const double> values, bool release) {
+void Forest::Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                    std::span<const std::int32_t> counts, std::span<const float> priors,
+                    std::span<const std::uint8_t> terminal, std::span<const float> rewards,
+                    std::span<NodeId> first_children) {
   const ExclusiveUse use(busy_);
-  CheckNodes(trees, nodes);
+  CheckLength("first_children", first_children.size(), trees.size());
+  CheckChildren(trees, nodes, counts, priors, terminal, rewards);
+  AddChildren(trees, nodes, counts, priors, terminal, rewards, first_children);
+}
+
+void Forest::CheckValues(std::span<const TreeId> trees, std::span<const double> values) const {
   CheckLength("values", values.size(), trees.size());
   for (std::size_t i = 0; i < trees.size(); ++i) {
     if (!(values[i] >= params().value_min && values[i] <= params().value_max)) {
@@ -243,11 +258,36 @@ void Forest::Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes
                                          " has 2**31 visits and takes no more: re-root it");
     }
   }
+}
+
+void Forest::Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                    std::span<const double> values, bool release) {
+  const ExclusiveUse use(busy_);
+  CheckNodes(trees, nodes);
+  CheckValues(trees, values);
   if (release) TakeSelected(trees, nodes);
   for (std::size_t i = 0; i < trees.size(); ++i) {
     Tree& tree = At(trees[i]);
     release ? tree.BackupAndRelease(nodes[i], values[i]) : tree.Backup(nodes[i], values[i]);
   }
+}
+
+void Forest::Advance(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                     std::span<const std::int32_t> counts, std::span<const double> values,
+                     std::span<const float> priors, std::span<const std::uint8_t> terminal,
+                     std::span<const float> rewards, std::span<NodeId> first_children,
+                     std::span<NodeId> leaves) {
+  const ExclusiveUse use(busy_);
+  CheckLength("first_children", first_children.size(), trees.size());
+  CheckLength("leaves", leaves.size(), trees.size());
+  CheckChildren(trees, nodes, counts, priors, terminal, rewards);
+  CheckValues(trees, values);
+  TakeSelected(trees, nodes);
+  AddChildren(trees, nodes, counts, priors, terminal, rewards, first_children);
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    At(trees[i]).BackupAndRelease(nodes[i], values[i]);
+  }
+  SelectLeaves(trees, leaves);
 }
 
 void Forest::Release(std::span<const TreeId> trees, std::span<const NodeId> nodes) {

@@ -52,6 +52,14 @@ class Forest {
   void Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
               std::span<const double> values, bool release);
 
+  // Expand, then Backup with `release`, then Select in the same trees: one step of a search, checked
+  // as a whole. leaves[i] is the next leaf of trees[i].
+  void Advance(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+               std::span<const std::int32_t> counts, std::span<const double> values,
+               std::span<const float> priors, std::span<const std::uint8_t> terminal,
+               std::span<const float> rewards, std::span<NodeId> first_children,
+               std::span<NodeId> leaves);
+
   // Release selected leaves: their result has been backed up, or will never come.
   void Release(std::span<const TreeId> trees, std::span<const NodeId> nodes);
 
@@ -72,13 +80,23 @@ class Forest {
  private:
   Tree& At(TreeId tree) const;
   void CheckNodes(std::span<const TreeId> trees, std::span<const NodeId> nodes) const;
+  void CheckChildren(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                     std::span<const std::int32_t> counts, std::span<const float> priors,
+                     std::span<const std::uint8_t> terminal, std::span<const float> rewards);
+  void CheckValues(std::span<const TreeId> trees, std::span<const double> values) const;
   // Take the mark of a selected leaf off each node; throws, with every mark back in its place, if
   // one of them is not selected or is named twice.
   void TakeSelected(std::span<const TreeId> trees, std::span<const NodeId> nodes);
   void CheckRoom(std::span<const TreeId> trees, std::span<const std::int32_t> counts);
   std::unique_ptr<Tree> NewTree();
 
-  // Select for rules that descend, all of the batch level by level.
+  // The moves, of batches that were checked.
+  void AddChildren(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                   std::span<const std::int32_t> counts, std::span<const float> priors,
+                   std::span<const std::uint8_t> terminal, std::span<const float> rewards,
+                   std::span<NodeId> first_children);
+  void SelectLeaves(std::span<const TreeId> trees, std::span<NodeId> leaves);
+  // SelectLeaves for rules that descend, all of the batch level by level.
   void Descend(std::span<const TreeId> trees, std::span<NodeId> leaves);
 
   const Shared shared_;

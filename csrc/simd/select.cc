@@ -44,7 +44,7 @@ bool IsSupported(Isa isa) {
 Isa BestIsa() {
   if (const char* wanted = std::getenv("RTSEARCH_ISA"); wanted != nullptr && *wanted != '\0') {
     for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
-      if (std::string(wanted) != kNames[static_cast<int>(isa)]) continue;
+      if (std::string(wanted) != NameOf(isa)) continue;
       if (IsSupported(isa)) return isa;
       throw Error(Fault::kInvalidArgument, std::string("RTSEARCH_ISA=") + wanted +
                                                ": this machine or build has it not; unset it");
@@ -57,6 +57,8 @@ Isa BestIsa() {
   }
   return Isa::kBaseline;
 }
+
+const char* NameOf(Isa isa) { return kNames[static_cast<int>(isa)]; }
 
 Selection SelectionFor(const SearchParams& params, Isa isa) {
 #ifdef RTS_X86

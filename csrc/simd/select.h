@@ -66,6 +66,7 @@ bool IsSupported(Isa isa);
 // The last one of them, unless RTSEARCH_ISA in the environment names another one (baseline, avx2,
 // avx512). Throws Error(kInvalidArgument) if it names one that is not supported.
 Isa BestIsa();
+const char* NameOf(Isa isa);
 
 Selection SelectionFor(const SearchParams& params, Isa isa);
 

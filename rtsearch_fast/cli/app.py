@@ -13,6 +13,7 @@ from .. import __version__
 from ..errors import SearchError
 from ..search.tree_view import printable
 from .aliases import translate
+from .bench import bench
 from .data import data_app
 from .doctor import doctor
 from .engine import engine_app
@@ -33,6 +34,7 @@ app = App(
 app.command(solve)
 app.command(evaluate, name="eval")
 app.command(doctor)
+app.command(bench)
 app.command(engine_app)
 app.command(train_app)
 app.command(study_app)

@@ -88,6 +88,21 @@ class Pair:
             for tree, node in entries:
                 self.selected[tree].remove(node)
 
+    def advance(
+        self, entries: list[tuple[int, int]], counts: list[int], values: list[float], **told: Any
+    ) -> None:
+        """Expand selected leaves, back up, release and select again, in one call."""
+        trees = np.array([tree for tree, _ in entries], np.int32)
+        nodes = np.array([node for _, node in entries], np.uint32)
+        outcome = self.call(
+            "advance", trees, nodes, np.array(counts, np.int32), np.array(values), **told
+        )
+        if not isinstance(outcome, type):
+            for (tree, node), leaf in zip(entries, outcome[1].tolist(), strict=True):
+                self.selected[tree].remove(node)
+                if leaf != NO_NODE:
+                    self.selected[tree].append(leaf)
+
     def reroot(self, tree: int, node: int) -> None:
         self.call("reroot", tree, node)
 
@@ -147,7 +162,12 @@ def random_step(pair: Pair, rng: random.Random) -> int:
         if rng.random() < 0.02:  # twice, or never selected
             entries += entries[:1] or [(rng.choice(pair.alive), 0)]
         batch = len(entries)
-        pair.finish(entries, [_random_value(rng) for _ in entries] if rng.random() < 0.5 else None)
+        values = [_random_value(rng) for _ in entries]
+        if rng.random() < 0.4:
+            counts = [rng.choice([0, 1, 2, 4, 4]) for _ in entries]
+            pair.advance(entries, counts, values, **_random_columns(rng, counts))
+        else:
+            pair.finish(entries, values if rng.random() < 0.5 else None)
     elif kind < 0.94:
         tree = rng.choice(pair.alive)
         pair.reroot(tree, rng.randrange(pair.core.num_nodes(tree) + 1))
@@ -175,6 +195,16 @@ def _random_expand(pair: Pair, rng: random.Random, trees: list[int]) -> None:
         counts.append(rng.choice([0, 1, 2, 4, 4]))
     if rng.random() < 0.01:
         counts[0] = -1
+    pair.call(
+        "expand",
+        np.array(trees, np.int32),
+        np.array(nodes, np.uint32),
+        np.array(counts, np.int32),
+        **_random_columns(rng, counts),
+    )
+
+
+def _random_columns(rng: random.Random, counts: list[int]) -> dict[str, Any]:
     total = max(0, sum(counts))
     priors = terminal = rewards = None
     if rng.random() < 0.5:
@@ -185,15 +215,7 @@ def _random_expand(pair: Pair, rng: random.Random, trees: list[int]) -> None:
         rewards = np.array([rng.choice([0.0, 0.5, -0.25]) for _ in range(total)], np.float32)
     if rng.random() < 0.01 and priors is not None and total:
         priors[-1] = rng.choice([np.nan, -0.5, 1.5])
-    pair.call(
-        "expand",
-        np.array(trees, np.int32),
-        np.array(nodes, np.uint32),
-        np.array(counts, np.int32),
-        priors=priors,
-        terminal=terminal,
-        rewards=rewards,
-    )
+    return {"priors": priors, "terminal": terminal, "rewards": rewards}
 
 
 def _random_value(rng: random.Random) -> float:

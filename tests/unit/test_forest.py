@@ -391,6 +391,68 @@ def test_drop_when_trees_are_made_again_gives_clean_ones_under_new_ids() -> None
     assert forest.signature(1) == forest.signature(2)
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_moves_when_given_plain_numbers_are_those_of_arrays_of_one(rule: str) -> None:
+    forest = Forest(SearchParams(rule=rule))
+    forest.create_trees(2)
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        leaf = forest.select(0)
+        assert type(leaf) is int
+        assert forest.select(trees_of(1)).tolist() == [leaf]
+        count = int(rng.integers(0, 4))
+        chances = rng.random(count).astype(np.float32)
+        ends = rng.random(count) < 0.2
+        first = forest.expand(0, leaf, count, priors=chances, terminal=ends)
+        assert type(first) is int
+        counts = np.array([count], np.int32)
+        others = forest.expand(trees_of(1), nodes_of(leaf), counts, priors=chances, terminal=ends)
+        assert others.tolist() == [first]
+        value = float(rng.random())
+        if value < 0.5:
+            forest.backup(0, leaf, value, release=True)
+            forest.backup(trees_of(1), nodes_of(leaf), np.array([value]), release=True)
+        else:
+            forest.release(np.int32(0), np.uint32(leaf))  # scalars of NumPy are numbers, too
+            forest.release(trees_of(1), nodes_of(leaf))
+        assert forest.signature(0) == forest.signature(1)
+        if not forest.has_open_leaf(0):
+            break
+    assert forest.num_nodes(0) > 20
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_advance_when_compared_with_its_three_moves_is_the_same(rule: str) -> None:
+    at_once, apart = (Forest(SearchParams(rule=rule)) for _ in range(2))
+    trees = np.repeat(at_once.create_trees(3), 2)
+    apart.create_trees(3)
+    one = at_once.create_trees(1)[0], apart.create_trees(1)[0]
+    leaves, leaf = at_once.select(trees), at_once.select(int(one[0]))
+    assert apart.select(trees).tolist() == leaves.tolist()
+    assert apart.select(int(one[1])) == leaf
+    rng = np.random.default_rng(6)
+    for _ in range(30):
+        found = leaves != NO_NODE
+        trees, leaves = trees[found], leaves[found]
+        counts = rng.integers(1, 4, len(leaves)).astype(np.int32)
+        ends = rng.random(counts.sum()) < 0.1
+        values = rng.random(len(leaves))
+        first, next_leaves = at_once.advance(trees, leaves, counts, values, terminal=ends)
+        assert first.tolist() == apart.expand(trees, leaves, counts, terminal=ends).tolist()
+        apart.backup(trees, leaves, values, release=True)
+        leaves = apart.select(trees)
+        assert leaves.tolist() == next_leaves.tolist()
+        alone = at_once.advance(int(one[0]), leaf, 3, 0.5)
+        assert alone[0] == apart.expand(int(one[1]), leaf, 3)
+        apart.backup(int(one[1]), leaf, 0.5, release=True)
+        leaf = apart.select(int(one[1]))
+        assert alone[1] == leaf
+    for tree in (0, 1, 2, int(one[0])):
+        assert at_once.signature(tree) == apart.signature(tree)
+        at_once.check_invariants(tree)
+    assert at_once.num_nodes(0) > 50
+
+
 # --- refusals ------------------------------------------------------------------------------
 
 NAN = float("nan")
@@ -413,7 +475,51 @@ def priors(*values: float) -> dict[str, Any]:
 REFUSALS: list[tuple[str, Callable[[Forest], Any], type[Exception], str]] = [
     ("select list", lambda f: f.select([0]), TypeError, "trees is a list"),
     ("select None", lambda f: f.select(None), TypeError, "trees is a NoneType"),
-    ("select int", lambda f: f.select(0), TypeError, "trees is a int"),
+    ("select float tree", lambda f: f.select(0.0), TypeError, "trees is a float"),
+    ("select huge tree", lambda f: f.select(2**80), errors.UnknownTreeError, "tree"),
+    ("select negative tree", lambda f: f.select(-1), errors.UnknownTreeError, "tree -1"),
+    ("expand one, other node", lambda f: f.expand(0, 8, 2), errors.UnknownNodeError, "node 8"),
+    ("expand one, array", lambda f: f.expand(0, N4, 2), TypeError, "nodes is a numpy.ndarray"),
+    ("expand one, float", lambda f: f.expand(0, 4, 2.0), TypeError, "counts is a float"),
+    (
+        "expand one, negative",
+        lambda f: f.expand(0, 4, -(2**70)),
+        errors.InvalidArgumentError,
+        "counts=-",
+    ),
+    ("expand one, huge", lambda f: f.expand(0, 4, 2**70), errors.ArenaFullError, "max_nodes is"),
+    (
+        "expand one, short priors",
+        lambda f: f.expand(0, 4, 2, **priors(1.0)),
+        errors.InvalidArgumentError,
+        "priors has 1 entries, expected 2",
+    ),
+    ("backup one, NaN", lambda f: f.backup(0, 4, NAN), errors.InvalidArgumentError, "value nan"),
+    ("backup one, text", lambda f: f.backup(0, 4, "x"), TypeError, "values is a str"),
+    ("backup one, array", lambda f: f.backup(0, 4, HALVES), TypeError, "values is a numpy.ndarray"),
+    (
+        "advance not in flight",
+        lambda f: f.advance(0, 4, 2, 0.5),
+        errors.TreeStateError,
+        "node 4.*not in flight",
+    ),
+    ("advance value", lambda f: f.advance(0, 3, 2, 2.0), errors.InvalidArgumentError, "value 2.0"),
+    ("advance count", lambda f: f.advance(0, 3, -2, 0.5), errors.InvalidArgumentError, "counts=-2"),
+    ("advance full", lambda f: f.advance(0, 3, 999, 0.5), errors.ArenaFullError, "max_nodes is"),
+    (
+        "advance twice",
+        lambda f: f.advance(T2, nodes_of(3, 3), np.array([1, 1], INT32), HALVES),
+        errors.TreeStateError,
+        "node 3 at position 1",
+    ),
+    (
+        "advance short values",
+        lambda f: f.advance(T2, nodes_of(3, 4), np.array([1, 1], INT32), HALF),
+        errors.InvalidArgumentError,
+        "values has 1 entries, expected 2",
+    ),
+    ("release one", lambda f: f.release(0, 4), errors.TreeStateError, "node 4.*not in flight"),
+    ("release huge node", lambda f: f.release(0, 2**32), errors.UnknownNodeError, "node 429"),
     ("select int64", lambda f: f.select(np.array([0])), TypeError, "int64.*astype"),
     ("select float", lambda f: f.select(np.array([0.0])), TypeError, "float64.*astype"),
     ("select uint32", lambda f: f.select(nodes_of(0)), TypeError, "uint32.*astype"),

@@ -1,0 +1,1 @@
+"""Latency profiles of the tree core, beside those of other search packages."""

@@ -1,0 +1,92 @@
+"""`rtsearch bench`: how fast the tree core is here, beside other packages that are installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ..bench.measurement import Measurement, Profile, read_profile, write_profile
+from ..bench.peers import installed_peers
+from ..bench.report import compared, draw, render_html, require_plots, table, write_bytes
+from ..bench.suite import Sizes, measure
+from ..errors import DataError
+
+__all__ = ["bench"]
+
+
+def bench(
+    *,
+    rule: Literal["uct", "puct", "mcts_g", "best_first"] = "uct",
+    quick: bool = False,
+    rounds: int = 5,
+    peers: bool = True,
+    json: Annotated[Path | None, Parameter(name="--json")] = None,
+    compare: Path | None = None,
+    plot: Path | None = None,
+    html: Path | None = None,
+) -> int:
+    """Measure latency against tree size, children (K), leaves in flight (B) and trees.
+
+    A simulation selects a leaf, gives it K children and backs its reward up, a hash; no model is
+    asked. "core loop" does so in C++, "python" from Python, a call a move and batch; they must
+    grow the same trees. treequest, llm-reasoners, mctx, open_spiel and LightZero are measured in
+    turns with them if they are installed.
+
+    Parameters
+    ----------
+    rule
+        How leaves are selected; peers are measured beside uct only.
+    quick
+        Trees of 1,000 and 10,000 simulations and 4 children only.
+    rounds
+        Turns of each figure; the median counts.
+    peers
+        Measure other packages, too.
+    json
+        Write all figures to this file.
+    compare
+        Compare with the file that an earlier --json wrote.
+    plot
+        Draw latency against tree size into this PNG file.
+    html
+        Write figures and plot into this page.
+    """
+    # what cannot be kept is not measured
+    for path in (json, plot, html):
+        if path is not None and not path.parent.is_dir():
+            raise DataError(f"{path}: the folder {path.parent} does not exist: make it first")
+    if plot is not None or html is not None:
+        require_plots()
+    earlier = None if compare is None else read_profile(compare)
+    sizes = (
+        Sizes(rule, (4,), (1_000, 10_000), (1_000, 100_000), rounds=rounds)
+        if quick
+        else Sizes(rule, rounds=rounds)
+    )
+    profile = measure(sizes, installed_peers() if peers else (), _tell)
+    _print_profile(profile)
+    if json is not None:
+        write_profile(json, profile)
+    if plot is not None:
+        write_bytes(plot, draw(profile))
+    if html is not None:
+        write_bytes(html, render_html(profile).encode("utf-8"))
+    if earlier is not None:
+        print(f"\ncompared with {compare}:\n{compared(earlier, profile)}")
+    return 0
+
+
+def _tell(m: Measurement) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{m.what}, K = {m.children}, {m.simulations:,}", end="", file=sys.stderr)
+
+
+def _print_profile(profile: Profile) -> None:
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    print(", ".join(f"{name} {value}" for name, value in profile.machine.items()))
+    print("ns a simulation; ratio: to this package, driven from Python, on the same work\n")
+    print(table(profile.measurements))
