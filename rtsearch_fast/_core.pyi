@@ -52,18 +52,16 @@ class Forest:
         trees: NDArray[np.int32] | int,
         nodes: NDArray[np.uint32] | int,
         counts: NDArray[np.int32] | int,
-        *,
-        priors: NDArray[np.float32] | None = None,
-        terminal: NDArray[np.bool_] | None = None,
-        rewards: NDArray[np.float32] | None = None,
+        priors: NDArray[np.float32] | None,
+        terminal: NDArray[np.bool_] | None,
+        rewards: NDArray[np.float32] | None,
     ) -> NDArray[np.uint32] | int: ...
     def backup(
         self,
         trees: NDArray[np.int32] | int,
         nodes: NDArray[np.uint32] | int,
         values: NDArray[np.float64] | float,
-        *,
-        release: bool = False,
+        release: bool,
     ) -> None: ...
     def advance(
         self,
@@ -71,10 +69,9 @@ class Forest:
         nodes: NDArray[np.uint32] | int,
         counts: NDArray[np.int32] | int,
         values: NDArray[np.float64] | float,
-        *,
-        priors: NDArray[np.float32] | None = None,
-        terminal: NDArray[np.bool_] | None = None,
-        rewards: NDArray[np.float32] | None = None,
+        priors: NDArray[np.float32] | None,
+        terminal: NDArray[np.bool_] | None,
+        rewards: NDArray[np.float32] | None,
     ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]] | tuple[int, int]: ...
     def release(self, trees: NDArray[np.int32] | int, nodes: NDArray[np.uint32] | int) -> None: ...
     def reroot(self, tree: int, node: int) -> NDArray[np.uint32]: ...

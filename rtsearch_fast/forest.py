@@ -279,9 +279,7 @@ class Forest:
         TreeStateError
             A node is terminal.
         """
-        return self._core.expand(
-            trees, nodes, counts, priors=priors, terminal=terminal, rewards=rewards
-        )
+        return self._core.expand(trees, nodes, counts, priors, terminal, rewards)
 
     def backup(
         self,
@@ -306,7 +304,7 @@ class Forest:
         TreeStateError
             With ``release``: a node is not in flight, or named twice.
         """
-        self._core.backup(trees, nodes, values, release=release)
+        self._core.backup(trees, nodes, values, release)
 
     @overload
     def advance(
@@ -365,9 +363,7 @@ class Forest:
         ArenaFullError, TreeStateError
             As `expand` and `backup` raise them.
         """
-        return self._core.advance(
-            trees, nodes, counts, values, priors=priors, terminal=terminal, rewards=rewards
-        )
+        return self._core.advance(trees, nodes, counts, values, priors, terminal, rewards)
 
     def release(self, trees: TreeIds | int, nodes: NodeIds | int) -> None:
         """Take selected leaves out of flight, because their result is in or will never come.
