@@ -15,6 +15,8 @@ class Rule(enum.Enum):
     puct = 1
     mcts_g = 2
     best_first = 3
+    muzero = 4
+    gumbel = 5
 
 class FirstPlay(enum.Enum):
     first = 0
@@ -34,6 +36,9 @@ class SearchParams:
         first_play: FirstPlay,
         revisit_terminal: bool,
         exploration: float,
+        exploration_base: float,
+        value_scale: float,
+        maxvisit_init: float,
         first_play_value: float,
         virtual_loss: float,
         discount: float,
@@ -74,6 +79,19 @@ class Forest:
         rewards: NDArray[np.float32] | None,
     ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]] | tuple[int, int]: ...
     def release(self, trees: NDArray[np.int32] | int, nodes: NDArray[np.uint32] | int) -> None: ...
+    def set_rewards(
+        self,
+        trees: NDArray[np.int32],
+        nodes: NDArray[np.uint32],
+        rewards: NDArray[np.float32],
+    ) -> None: ...
+    def set_gumbel(
+        self,
+        tree: int,
+        noise: NDArray[np.float32],
+        num_simulations: int,
+        max_considered: int,
+    ) -> None: ...
     def reroot(self, tree: int, node: int) -> NDArray[np.uint32]: ...
     def children(self, tree: int, node: int) -> NDArray[np.uint32]: ...
     def columns(self, tree: int) -> dict[str, Any]: ...

@@ -42,25 +42,34 @@ class SearchParams:
 
     Attributes
     ----------
-    rule : {"uct", "puct", "mcts_g", "best_first"}
+    rule : {"uct", "puct", "mcts_g", "best_first", "muzero", "gumbel"}
         How a leaf is chosen. "uct" and "puct" descend from the root; "mcts_g" takes the best UCT
         score among all open leaves of the tree (STILL-1, arXiv 2411.11694), "best_first" the
-        highest value among them. The formulas stand in `rtsearch_fast.reference`.
+        highest value among them. "muzero" (arXiv 1911.08265) and "gumbel" (Danihelka et al., ICLR
+        2022) descend, and weigh each child against its siblings; `Forest.set_gumbel` plans the
+        search of a root. The formulas stand in `rtsearch_fast.reference`.
     exploration : float
-        c of the rule, >= 0.
+        c of the rule, >= 0; MuZero's own is 1.25. "best_first" and "gumbel" have none.
+    exploration_base : float
+        Visits at which c of "muzero" has grown by ln 2, >= 1.
+    value_scale, maxvisit_init : float
+        "gumbel" weighs values by value_scale * (maxvisit_init + visits of the most visited child)
+        against log-priors, both >= 0.
     backup : {"mean", "max"}
         What a node keeps of the values backed up through it.
     first_play : {"first", "parent", "value"}, optional
         First-play urgency, the value of a child without visits: "first" tries every child once
         before any is tried twice; "parent" takes the parent's mean less `first_play_value` (not
         below value_min); "value" takes `first_play_value` itself. None means "parent" for puct,
-        whose priors decide, and "first" for the others.
+        whose priors decide, and "first" for the others. "muzero" and "gumbel" have a first play of
+        their own and take none.
     first_play_value : float
     virtual_loss : float
         Lost visits (of value value_min) that each simulation in flight counts for, >= 0. 0 counts
         it as a visit in the exploration term only (WU-UCT).
     discount : float
-        Factor in [0, 1] on a child's value on its way to the parent.
+        Factor in [0, 1] on a child's value on its way to the parent. For an edge that ends an
+        episode (discount 0), leave the node below it a leaf and back 0 up from it.
     value_min, value_max : float
         Range of the values that may be backed up.
     revisit_terminal : bool
@@ -75,8 +84,11 @@ class SearchParams:
     'mcts_g'
     """
 
-    rule: Literal["uct", "puct", "mcts_g", "best_first"] = "uct"
+    rule: Literal["uct", "puct", "mcts_g", "best_first", "muzero", "gumbel"] = "uct"
     exploration: float = 1.0
+    exploration_base: float = 19652.0
+    value_scale: float = 0.1
+    maxvisit_init: float = 50.0
     backup: Literal["mean", "max"] = "mean"
     first_play: Literal["first", "parent", "value"] | None = None
     first_play_value: float = 0.0
@@ -100,6 +112,9 @@ class SearchParams:
             first_play=_member(_core.FirstPlay, "first_play", self.first_play),
             revisit_terminal=self.revisit_terminal,
             exploration=self.exploration,
+            exploration_base=self.exploration_base,
+            value_scale=self.value_scale,
+            maxvisit_init=self.maxvisit_init,
             first_play_value=self.first_play_value,
             virtual_loss=self.virtual_loss,
             discount=self.discount,
@@ -375,6 +390,54 @@ class Forest:
         """
         self._core.release(trees, nodes)
 
+    def set_rewards(self, trees: TreeIds, nodes: NodeIds, rewards: NDArray[np.float32]) -> None:
+        """Set the rewards of the edges to nodes that no backup has passed yet.
+
+        For models that tell an edge's reward when they judge the node below it.
+
+        Parameters
+        ----------
+        trees, nodes : int32 [B], uint32 [B]
+        rewards : float32 [B]
+            Finite.
+
+        Raises
+        ------
+        TreeStateError
+            A node is the root or has visits.
+        """
+        self._core.set_rewards(trees, nodes, rewards)
+
+    def set_gumbel(
+        self,
+        tree: int,
+        noise: NDArray[np.float32],
+        *,
+        num_simulations: int,
+        max_considered: int = 16,
+    ) -> None:
+        """Plan the search of an expanded root by sequential halving (rule "gumbel").
+
+        The plan is for this root: `reroot` and `from_bytes` forget it. A root without one has no
+        noise and considers 16 children, half as many after each round of one visit.
+
+        Parameters
+        ----------
+        tree : int
+        noise : float32 [K]
+            Gumbel noise of the root's K children, finite; zeros for none.
+        num_simulations : int
+            Simulations that the halving shares out, >= 1.
+        max_considered : int
+            Children with which it begins, at most, >= 1. Children with prior 0 never count.
+
+        Raises
+        ------
+        InvalidArgumentError
+            Also where the forest's rule is another one.
+        """
+        self._core.set_gumbel(tree, noise, num_simulations, max_considered)
+
     def reroot(self, tree: int, node: int) -> NodeIds:
         """Make `node` the root, keep what is below it and drop the rest.
 
@@ -415,7 +478,10 @@ class Forest:
         self._core.check_invariants(tree)
 
     def to_bytes(self, tree: int) -> bytes:
-        """Export a tree (format and checksum: csrc/core/bytes.h). In-flight is left out."""
+        """Export a tree (format and checksum: csrc/core/bytes.h).
+
+        In-flight and the plan of `set_gumbel` are left out.
+        """
         return self._core.to_bytes(tree)
 
     def from_bytes(self, data: bytes) -> int:

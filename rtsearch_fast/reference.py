@@ -15,9 +15,28 @@ Score of a child or leaf, with N' = N + f::
     puct           Q + c * prior * sqrt(N'(parent)) / (1 + N')
     best_first     Q
 
-"uct" and "puct" descend from the root by the highest score to a leaf. "mcts_g" and "best_first"
-take the highest score among all open leaves of the tree, and leave f out of both formulas: a leaf
-in flight is closed to them, and a batch of B gets the best B of the others.
+"mcts_g" and "best_first" take the highest score among all open leaves of the tree, and leave f out
+of both formulas: a leaf in flight is closed to them, and a batch of B gets the best B of the
+others. The other rules descend from the root by the highest score to a leaf.
+
+"muzero" (Schrittwieser et al. 2020, arXiv 1911.08265, appendix B) weighs a child against its
+siblings. Low and high are the least and the greatest of the parent's mean value and the Q of the
+visited children; low is the Q of the others::
+
+    score   (Q - low) / max(high - low, 1e-8) + prior * sqrt(n) * c(n) / (1 + N')     n = N'(parent)
+    c(n)    c + ln((n + exploration_base + 1) / exploration_base)
+
+"gumbel" (Danihelka et al., "Policy improvement by planning with Gumbel", ICLR 2022) gives unvisited
+children the Q v_mix, a mixture of the parent's raw value v, which is the first value that was
+backed up to it, and of the Q of the visited children, over which these sums run. Low and high are
+now those of Q alone::
+
+    v_mix   (v + sum(N') * sum(prior * Q) / sum(prior)) / (1 + sum(N'))
+    sigma   (maxvisit_init + max(N')) * value_scale * (Q - low) / max(high - low, 1e-8)
+    score   softmax(ln prior + sigma) - N' / (1 + sum(N'))                       below the root
+            ln prior + sigma + noise                                             at the root
+
+At the root, children come first whose number of visits it is the turn of in sequential halving.
 
 Ties go to the higher Q, then to fewer visits N', then to the lower node id.
 """
@@ -26,6 +45,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,9 +65,9 @@ __all__ = ["ReferenceForest"]
 _MASK = (1 << 64) - 1
 
 
-def _log(n: int) -> float:
-    """ln n by basic operations alone (the C library's differs in the last bit by version)."""
-    m, exponent = math.frexp(n)
+def _log(x: float) -> float:
+    """ln x by basic operations alone (the C library's differs in the last bit by version)."""
+    m, exponent = math.frexp(x)
     if m < 0.70710678118654752:
         m *= 2
         exponent -= 1
@@ -59,11 +79,47 @@ def _log(n: int) -> float:
     return exponent * 0.69314718055994531 + 2 * s * series
 
 
+def _exp(x: float) -> float:
+    """e to the power of x <= 0 by basic operations alone; 0 below the normal numbers."""
+    if x < -708:
+        return 0.0
+    k = math.floor(x * 1.4426950408889634 + 0.5)
+    r = x - k * 0.69314718036912382 - k * 1.9082149292705877e-10
+    series = 0.0
+    for i in range(13, -1, -1):
+        series = series * r + 1.0 / math.factorial(i)
+    return math.ldexp(series, k)
+
+
+def _considered_visits(considered: int, num_simulations: int, index: int) -> int:
+    """Sequential halving: the number of visits whose turn it is in simulation `index`."""
+    if considered <= 1:
+        return index
+    rounds = math.ceil(math.log2(considered))
+    visits = 0  # of each child that is still considered, before this round
+    while True:
+        each = max(1, num_simulations // (rounds * considered))
+        if index < each * considered:
+            return visits + index // considered
+        visits += each
+        index -= each * considered
+        considered = max(2, considered // 2)
+
+
 def _mix(state: int, word: int) -> int:
     z = ((state ^ word) + 0x9E3779B97F4A7C15) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
     return z ^ (z >> 31)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What `set_gumbel` sets."""
+
+    noise: list[float] = field(default_factory=list)
+    num_simulations: int = 1
+    max_considered: int = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +132,8 @@ class _Node:
     children: list[_Node] = field(default_factory=list)
     visit_count: int = 0
     value_sum: float = 0.0
+    raw_value: float = 0.0
+    plan: _Plan | None = None
     in_flight: int = 0
     expanded: bool = False
     selected: bool = False
@@ -111,7 +169,7 @@ class ReferenceForest:
         else:
             leaf = root
             while leaf.expanded:
-                leaf = max(filter(self._has_open_leaf, leaf.children), key=self._rank)
+                leaf = max(filter(self._has_open_leaf, leaf.children), key=self._rank_below(leaf))
         leaf.selected = True
         for node in leaf.path():
             node.in_flight += 1
@@ -185,6 +243,8 @@ class ReferenceForest:
         for start, value in zip(starts, values, strict=True):
             value = float(value)
             for node in start.path():
+                if node.visit_count == 0:
+                    node.raw_value = value
                 if self.params.backup == "mean":
                     node.value_sum += value
                 else:
@@ -229,6 +289,27 @@ class ReferenceForest:
         for node in leaf.path():
             node.in_flight -= 1
 
+    def set_rewards(self, trees: Any, nodes: Any, rewards: Any) -> None:
+        below = self._nodes(trees, nodes)
+        if len(rewards) != len(below) or not all(math.isfinite(r) for r in rewards):
+            raise InvalidArgumentError(f"rewards={rewards}")
+        if any(node.parent is None or node.visit_count for node in below):
+            raise TreeStateError("a node is the root or has visits")
+        for node, reward in zip(below, rewards, strict=True):
+            node.edge_reward = float(reward)
+
+    def set_gumbel(
+        self, tree: int, noise: Any, *, num_simulations: int, max_considered: int = 16
+    ) -> None:
+        root = self._tree(tree)[0]
+        if self.params.rule != "gumbel":
+            raise InvalidArgumentError(f"rule={self.params.rule}")
+        if len(noise) != len(root.children) or not all(math.isfinite(g) for g in noise):
+            raise InvalidArgumentError(f"noise={noise}")
+        if not (1 <= num_simulations < 2**31 and 1 <= max_considered < 2**31):
+            raise InvalidArgumentError(f"{num_simulations=}, {max_considered=}")
+        root.plan = _Plan([float(g) for g in noise], num_simulations, max_considered)
+
     # --- selection, from scratch -----------------------------------------------------
 
     @property
@@ -267,20 +348,35 @@ class ReferenceForest:
             return mean
         return max(params.value_min, mean - params.first_play_value)
 
-    def _rank(self, node: _Node) -> tuple[float, float, int, int]:
-        """Score and tie-breaks, to be maximised."""
+    def _visits(self, node: _Node) -> int:
+        """N'."""
+        return node.visit_count + (0 if self._is_global else node.in_flight)
+
+    def _value(self, node: _Node) -> float | None:
+        """Q, None where N + w f = 0."""
+        loss = self.params.virtual_loss * (self._visits(node) - node.visit_count)
+        weight = node.visit_count + loss
+        if weight == 0:
+            return None
+        mean = (self._total(node) + loss * self.params.value_min) / weight
+        return node.edge_reward + self.params.discount * mean
+
+    def _rank_below(self, parent: _Node) -> Callable[[_Node], tuple[float, ...]]:
+        """Score and tie-breaks of the children, to be maximised."""
+        if self.params.rule == "muzero":
+            return self._muzero_rank(parent)
+        if self.params.rule == "gumbel":
+            return self._gumbel_rank(parent)
+        return self._rank
+
+    def _rank(self, node: _Node) -> tuple[float, ...]:
         params, parent = self.params, node.parent
         if parent is None:  # the root has no rival
             return (0.0, 0.0, 0, 0)
-        in_flight = 0 if self._is_global else node.in_flight
-        visits = node.visit_count + in_flight
-        parent_visits = parent.visit_count + (0 if self._is_global else parent.in_flight)
-        loss = params.virtual_loss * in_flight
-        weight = node.visit_count + loss
-        value = self._first_play(parent)
-        if weight > 0:
-            mean = (self._total(node) + loss * params.value_min) / weight
-            value = node.edge_reward + params.discount * mean
+        visits, parent_visits = self._visits(node), self._visits(parent)
+        value = self._value(node)
+        if value is None:
+            value = self._first_play(parent)
         if visits == 0 and params.first_play == "first":
             score = math.inf
         elif params.rule == "puct":
@@ -293,6 +389,78 @@ class ReferenceForest:
             root_log = math.sqrt(_log(parent_visits)) if parent_visits else 0.0
             score = value + params.exploration * root_log * (1.0 / math.sqrt(max(1, visits)))
         return (score, value, -visits, -node.id)
+
+    def _muzero_rank(self, parent: _Node) -> Callable[[_Node], tuple[float, ...]]:
+        base = self.params.exploration_base
+        visits = self._visits(parent)
+        growth = _log((visits + base + 1.0) / base)
+        exploration = math.sqrt(visits) * (self.params.exploration + growth)
+
+        values = {child: self._value(child) for child in parent.children}
+        known = [self._first_play(parent), *(v for v in values.values() if v is not None)]
+        low, high = min(known), max(known)
+
+        def rank(child: _Node) -> tuple[float, ...]:
+            value, n = values[child], self._visits(child)
+            if value is None:
+                value = low
+            score = (value - low) / max(high - low, 1e-8) + exploration * child.prior / (1.0 + n)
+            return (score, value, -n, -child.id)
+
+        return rank
+
+    def _gumbel_rank(self, parent: _Node) -> Callable[[_Node], tuple[float, ...]]:
+        children, params = parent.children, self.params
+        visits = {child: self._visits(child) for child in children}
+        values = self._completed_values(parent)
+        low, high = min(values.values()), max(values.values())
+        factor = (params.maxvisit_init + max(visits.values())) * params.value_scale
+        score = {
+            child: (_log(child.prior) if child.prior > 0 else -1e9)
+            + factor * ((values[child] - low) / max(high - low, 1e-8))
+            for child in children
+        }
+        considered = set(children)
+        if parent.parent is None:
+            plan = parent.plan or _Plan()
+            for child, gumbel in zip(children, plan.noise, strict=False):
+                score[child] += gumbel
+            possible = sum(child.prior > 0 for child in children)
+            turn = _considered_visits(
+                min(plan.max_considered, possible), plan.num_simulations, sum(visits.values())
+            )
+            considered = {child for child in children if visits[child] == turn}
+        else:
+            highest = max(score.values())
+            weights = {child: _exp(score[child] - highest) for child in children}
+            total = 0.0
+            for weight in weights.values():  # not sum(), which newer Pythons do more exactly
+                total += weight
+            all_visits = 1.0 + sum(visits.values())
+            score = {
+                child: weights[child] / total - visits[child] / all_visits for child in children
+            }
+
+        def rank(child: _Node) -> tuple[float, ...]:
+            return (child in considered, score[child], values[child], -visits[child], -child.id)
+
+        return rank
+
+    def _completed_values(self, parent: _Node) -> dict[_Node, float]:
+        """Q of the visited children, v_mix for the others."""
+        values = {child: self._value(child) for child in parent.children}
+        raw_value = parent.raw_value if parent.visit_count else self.params.value_min
+        visits, priors, weighted = 0.0, 0.0, 0.0
+        for child, value in values.items():
+            if value is not None:
+                prior = max(child.prior, 2.0**-126)  # the least normal float32, against 0 / 0
+                visits += self._visits(child)
+                priors += prior
+                weighted += prior * value
+        mixed = raw_value
+        if priors > 0:
+            mixed = (raw_value + visits * (weighted / priors)) / (visits + 1.0)
+        return {child: mixed if value is None else value for child, value in values.items()}
 
     # --- trees -----------------------------------------------------------------------
 
@@ -326,6 +494,7 @@ class ReferenceForest:
         for new, n in enumerate(kept):
             n.id = new
         root.parent, root.prior, root.edge_reward = None, 1.0, 0.0
+        root.plan = None
         self._trees[tree] = kept
         return mapping
 

@@ -37,6 +37,7 @@ export TSAN_OPTIONS=halt_on_error=1
 stage "ASan + UBSan: build"
 build "$address" address,undefined ON
 stage "ASan + UBSan: C++ tests"
+"$address/muzero_test"
 "$address/tree_test"
 "$address/forest_test"
 "$address/select_test"
@@ -58,6 +59,7 @@ ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$runtimes \
 stage "TSan: build"
 build "$thread" thread OFF
 stage "TSan: C++ tests"
+"$thread/muzero_test"
 "$thread/tree_test"
 "$thread/forest_test"
 "$thread/select_test"

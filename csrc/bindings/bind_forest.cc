@@ -205,6 +205,15 @@ void Release(Forest& forest, const py::object& trees, const py::object& nodes) {
   forest.Release(tree_span, node_span);
 }
 
+void SetRewards(Forest& forest, const py::object& trees, const py::object& nodes,
+                const py::object& rewards) {
+  const auto tree_span = AsSpan<TreeId>(trees, "trees");
+  const auto node_span = AsSpan<NodeId>(nodes, "nodes");
+  const auto reward_span = AsSpan<float>(rewards, "rewards");
+  const py::gil_scoped_release nogil;
+  forest.SetRewards(tree_span, node_span, reward_span);
+}
+
 py::dict Columns(Forest& forest, std::int64_t tree) {
   const std::vector<Node> nodes = forest.Nodes(ToTreeId(tree));
   py::dict columns;
@@ -253,6 +262,17 @@ void BindForest(py::module_& m) {
            "terminal"_a, "rewards"_a,
            "Expand, back up with release, and select again; first children and next leaves.")
       .def("release", &Release, "trees"_a, "nodes"_a, "Take selected leaves out of flight.")
+      .def("set_rewards", &SetRewards, "trees"_a, "nodes"_a, "rewards"_a,
+           "Set rewards of the edges to unvisited nodes.")
+      .def("set_gumbel",
+           [](Forest& f, std::int64_t tree, const py::object& noise, std::int64_t num_simulations,
+              std::int64_t max_considered) {
+             const TreeId t = ToTreeId(tree);
+             const auto span = AsSpan<float>(noise, "noise");
+             WithoutGil([&] { f.SetGumbel(t, span, num_simulations, max_considered); });
+           },
+           "tree"_a, "noise"_a, "num_simulations"_a, "max_considered"_a,
+           "Plan the search of a root by the rule gumbel.")
       .def("reroot",
            [](Forest& f, std::int64_t tree, std::int64_t node) {
              const TreeId t = ToTreeId(tree);

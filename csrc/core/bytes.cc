@@ -14,12 +14,13 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 constexpr char kMagic[8] = {'R', 'T', 'S', 'T', 'R', 'E', 'E', '\n'};
 constexpr std::uint32_t kVersion = 1;
-constexpr std::size_t kBytesPerNode = 8 + 4 * 4 + 1;
+
+std::size_t BytesPerNode(bool has_raw_values) { return 8 + 4 * 4 + 1 + (has_raw_values ? 8 : 0); }
 
 struct Header {
   char magic[8];
   std::uint32_t version;
-  std::uint32_t zero;
+  std::uint32_t has_raw_values;
   std::uint64_t node_count;
   std::uint64_t checksum;
 };
@@ -54,7 +55,8 @@ void Read(const std::byte*& in, std::size_t count, std::vector<T>& column) {
 
 std::vector<std::byte> ToBytes(const Tree& tree) {
   const Tree::Columns columns = tree.ToColumns();
-  std::vector<std::byte> bytes(sizeof(Header) + tree.size() * kBytesPerNode);
+  const bool has_raw_values = !columns.raw_value.empty();
+  std::vector<std::byte> bytes(sizeof(Header) + tree.size() * BytesPerNode(has_raw_values));
   std::byte* out = bytes.data() + sizeof(Header);
   Write(out, columns.value_sum);
   Write(out, columns.parent);
@@ -62,7 +64,9 @@ std::vector<std::byte> ToBytes(const Tree& tree) {
   Write(out, columns.prior);
   Write(out, columns.edge_reward);
   Write(out, columns.flags);
-  Header header{{}, kVersion, 0, tree.size(), Checksum(std::span(bytes).subspan(sizeof(Header)))};
+  Write(out, columns.raw_value);
+  Header header{{}, kVersion, has_raw_values, tree.size(),
+                Checksum(std::span(bytes).subspan(sizeof(Header)))};
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
   std::memcpy(bytes.data(), &header, sizeof(Header));
   return bytes;
@@ -79,14 +83,15 @@ Tree::Columns ColumnsFromBytes(std::span<const std::byte> bytes) {
   if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) {
     fail("these bytes are not an exported tree: pass what to_bytes returned");
   }
-  if (header.version != kVersion || header.zero != 0) {
+  if (header.version != kVersion) {
     fail("the tree was exported in format " + std::to_string(header.version) +
          ", this version reads format " + std::to_string(kVersion) +
          ": import it with the version that wrote it");
   }
   const std::span<const std::byte> payload = bytes.subspan(sizeof(Header));
-  if (header.node_count == 0 || header.node_count > static_cast<std::uint64_t>(kMaxNodes) ||
-      payload.size() != header.node_count * kBytesPerNode) {
+  if (header.has_raw_values > 1 || header.node_count == 0 ||
+      header.node_count > static_cast<std::uint64_t>(kMaxNodes) ||
+      payload.size() != header.node_count * BytesPerNode(header.has_raw_values == 1)) {
     fail("the export of " + std::to_string(header.node_count) + " nodes has " +
          std::to_string(payload.size()) + " bytes of nodes: it was cut short or damaged");
   }
@@ -102,6 +107,7 @@ Tree::Columns ColumnsFromBytes(std::span<const std::byte> bytes) {
   Read(in, count, columns.prior);
   Read(in, count, columns.edge_reward);
   Read(in, count, columns.flags);
+  if (header.has_raw_values == 1) Read(in, count, columns.raw_value);
   return columns;
 }
 

@@ -2,12 +2,13 @@
 //
 //   offset 0   8 bytes  "RTSTREE\n"
 //          8   u32      format version (1)
-//         12   u32      zero
+//         12   u32      1 if raw values follow (the rule gumbel), else 0
 //         16   u64      number of nodes n
 //         24   u64      checksum of all that follows
 //         32   columns: value_sum f64[n], parent u32[n], visit_count u32[n], prior f32[n],
-//                       edge_reward f32[n], flags u8[n]
-// Little-endian. What is in flight is not written: an imported tree is at rest.
+//                       edge_reward f32[n], flags u8[n], and perhaps raw_value f64[n]
+// Little-endian. What is in flight is not written: an imported tree is at rest. Nor is the plan of a
+// root (SetPlan).
 #pragma once
 
 #include <cstddef>

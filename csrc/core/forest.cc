@@ -28,6 +28,14 @@ void CheckLength(const char* name, std::size_t have, std::size_t want) {
                                            " entries, expected " + std::to_string(want));
 }
 
+void CheckFinite(const char* name, std::span<const float> values) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    throw Error(Fault::kInvalidArgument, std::string(name) + " " + std::to_string(values[i]) +
+                                             Position(i) + ": must be finite");
+  }
+}
+
 const SearchParams& Validated(const SearchParams& params) {
   params.Validate();
   return params;
@@ -96,8 +104,7 @@ std::unique_ptr<Tree> Forest::NewTree() {
     return std::make_unique<Tree>(std::move(storage), shared_);
   }
   try {
-    return std::make_unique<Tree>(
-        TreeStorage(static_cast<std::size_t>(params().max_nodes), params().IsGlobal()), shared_);
+    return std::make_unique<Tree>(TreeStorage(params()), shared_);
   } catch (const std::bad_alloc&) {
     throw Error(Fault::kArenaFull, "no address space is left for a tree of max_nodes=" +
                                        std::to_string(params().max_nodes) +
@@ -208,12 +215,7 @@ void Forest::CheckChildren(std::span<const TreeId> trees, std::span<const NodeId
                                                ": must be in [0, 1]");
     }
   }
-  for (std::size_t i = 0; i < rewards.size(); ++i) {
-    if (!std::isfinite(rewards[i])) {
-      throw Error(Fault::kInvalidArgument, "reward " + std::to_string(rewards[i]) + Position(i) +
-                                               ": must be finite");
-    }
-  }
+  CheckFinite("reward", rewards);
 }
 
 void Forest::AddChildren(std::span<const TreeId> trees, std::span<const NodeId> nodes,
@@ -266,8 +268,15 @@ void Forest::Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes
   CheckNodes(trees, nodes);
   CheckValues(trees, values);
   if (release) TakeSelected(trees, nodes);
+  BackUpValues(trees, nodes, values, release);
+}
+
+void Forest::BackUpValues(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                          std::span<const double> values, bool release) {
+  const bool keeps_raw_values = params().rule == Rule::kGumbel;
   for (std::size_t i = 0; i < trees.size(); ++i) {
     Tree& tree = At(trees[i]);
+    if (keeps_raw_values) tree.KeepRawValues(nodes[i], values[i]);
     release ? tree.BackupAndRelease(nodes[i], values[i]) : tree.Backup(nodes[i], values[i]);
   }
 }
@@ -284,9 +293,7 @@ void Forest::Advance(std::span<const TreeId> trees, std::span<const NodeId> node
   CheckValues(trees, values);
   TakeSelected(trees, nodes);
   AddChildren(trees, nodes, counts, priors, terminal, rewards, first_children);
-  for (std::size_t i = 0; i < trees.size(); ++i) {
-    At(trees[i]).BackupAndRelease(nodes[i], values[i]);
-  }
+  BackUpValues(trees, nodes, values, /*release=*/true);
   SelectLeaves(trees, leaves);
 }
 
@@ -295,6 +302,46 @@ void Forest::Release(std::span<const TreeId> trees, std::span<const NodeId> node
   CheckNodes(trees, nodes);
   TakeSelected(trees, nodes);
   for (std::size_t i = 0; i < trees.size(); ++i) At(trees[i]).Release(nodes[i]);
+}
+
+void Forest::SetRewards(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                        std::span<const float> rewards) {
+  const ExclusiveUse use(busy_);
+  CheckNodes(trees, nodes);
+  CheckLength("rewards", rewards.size(), trees.size());
+  CheckFinite("reward", rewards);
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    if (nodes[i] != kRootId && At(trees[i]).visit_count(nodes[i]) == 0) continue;
+    throw Error(Fault::kTreeState,
+                "node " + std::to_string(nodes[i]) + Position(i) + " of tree " +
+                    std::to_string(trees[i]) +
+                    (nodes[i] == kRootId ? " is the root: no edge leads to it"
+                                         : " has visits, which counted its reward: set rewards "
+                                           "before the first backup"));
+  }
+  for (std::size_t i = 0; i < trees.size(); ++i) At(trees[i]).SetReward(nodes[i], rewards[i]);
+}
+
+void Forest::SetGumbel(TreeId tree_id, std::span<const float> noise, std::int64_t num_simulations,
+                       std::int64_t max_considered) {
+  const ExclusiveUse use(busy_);
+  Tree& tree = At(tree_id);
+  if (params().rule != Rule::kGumbel) {
+    throw Error(Fault::kInvalidArgument,
+                "set_gumbel is for the rule gumbel: create the forest with rule=\"gumbel\"");
+  }
+  CheckLength("noise", noise.size(), tree.Children(kRootId).size());
+  CheckFinite("noise", noise);
+  const auto check = [](const char* name, std::int64_t value) {
+    if (value >= 1 && value <= std::numeric_limits<std::int32_t>::max()) return;
+    throw Error(Fault::kInvalidArgument, std::string(name) + "=" + std::to_string(value) +
+                                             ": must be in [1, 2**31 - 1]");
+  };
+  check("num_simulations", num_simulations);
+  check("max_considered", max_considered);
+  tree.SetPlan({{noise.begin(), noise.end()},
+                static_cast<std::uint64_t>(num_simulations),
+                static_cast<std::uint64_t>(max_considered)});
 }
 
 std::vector<NodeId> Forest::Reroot(TreeId tree_id, NodeId node) {

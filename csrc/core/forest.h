@@ -63,6 +63,15 @@ class Forest {
   // Release selected leaves: their result has been backed up, or will never come.
   void Release(std::span<const TreeId> trees, std::span<const NodeId> nodes);
 
+  // Set the rewards of the edges to nodes that no backup has passed: for models that tell an edge's
+  // reward when they judge the node below it.
+  void SetRewards(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                  std::span<const float> rewards);
+
+  // The rule gumbel: noise of the root's children, and how the simulations are shared among them.
+  void SetGumbel(TreeId tree, std::span<const float> noise, std::int64_t num_simulations,
+                 std::int64_t max_considered);
+
   // Make `node` the root of its tree; returns the new id of each old one, or kNoNode.
   std::vector<NodeId> Reroot(TreeId tree, NodeId node);
 
@@ -95,6 +104,8 @@ class Forest {
                    std::span<const std::int32_t> counts, std::span<const float> priors,
                    std::span<const std::uint8_t> terminal, std::span<const float> rewards,
                    std::span<NodeId> first_children);
+  void BackUpValues(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                    std::span<const double> values, bool release);
   void SelectLeaves(std::span<const TreeId> trees, std::span<NodeId> leaves);
   // SelectLeaves for rules that descend, all of the batch level by level.
   void Descend(std::span<const TreeId> trees, std::span<NodeId> leaves);

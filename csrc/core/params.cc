@@ -26,6 +26,18 @@ void Require(bool ok, const char* name, double value, const char* wanted) {
 void SearchParams::Validate() const {
   Require(IsModerate(exploration) && exploration >= 0, "exploration", exploration,
           "must be in [0, 1e100]");
+  Require(IsModerate(exploration_base) && exploration_base >= 1, "exploration_base",
+          exploration_base, "must be in [1, 1e100]");
+  Require(IsModerate(value_scale) && value_scale >= 0, "value_scale", value_scale,
+          "must be in [0, 1e100]");
+  Require(IsModerate(maxvisit_init) && maxvisit_init >= 0, "maxvisit_init", maxvisit_init,
+          "must be in [0, 1e100]");
+  if (WeighsSiblings() && first_play != FirstPlay::kFirst) {
+    throw Error(Fault::kInvalidArgument,
+                std::string("first_play='") +
+                    (first_play == FirstPlay::kParent ? "parent" : "value") +
+                    "': the rules muzero and gumbel have a first play of their own, leave it out");
+  }
   Require(IsModerate(first_play_value), "first_play_value", first_play_value,
           "must be in [-1e100, 1e100]");
   Require(IsModerate(virtual_loss) && virtual_loss >= 0, "virtual_loss", virtual_loss,

@@ -10,6 +10,8 @@ enum class Rule : std::uint8_t {
   kPuct,       // descend by V + c * P * sqrt(N(parent)) / (1 + N)
   kMctsG,      // best UCT score among all open leaves of the tree
   kBestFirst,  // highest V among all open leaves of the tree
+  kMuZero,     // descend by V on the scale of the siblings + P * sqrt(N(parent)) * c(N) / (1 + N)
+  kGumbel,     // sequential halving at the root, the improved policy below it
 };
 
 // What stands for the value of a child that no simulation has finished in.
@@ -27,6 +29,9 @@ struct SearchParams {
   FirstPlay first_play = FirstPlay::kFirst;
   bool revisit_terminal = false;  // may a terminal node be selected again?
   double exploration = 1.0;       // c, >= 0
+  double exploration_base = 19652;  // MuZero: visits at which c has grown by about ln 2, >= 1
+  double value_scale = 0.1;         // Gumbel: weight of values against log-priors, >= 0
+  double maxvisit_init = 50;        // Gumbel: visits that the weight starts from, >= 0
   double first_play_value = 0.0;  // see FirstPlay
   double virtual_loss = 1.0;      // lost visits that one simulation in flight counts for, >= 0
   double discount = 1.0;          // of a child's value on its way to its parent, in [0, 1]
@@ -39,6 +44,8 @@ struct SearchParams {
 
   // Does selection look at all open leaves at once instead of descending from the root?
   bool IsGlobal() const { return rule == Rule::kMctsG || rule == Rule::kBestFirst; }
+  // Does it compare a child with its siblings instead of scoring each for itself (muzero.h)?
+  bool WeighsSiblings() const { return rule == Rule::kMuZero || rule == Rule::kGumbel; }
 };
 
 }  // namespace rts

@@ -7,6 +7,7 @@
 //   UCT, MCTS_G   Q + c * sqrt(ln N'(parent)) / sqrt(max(1, N'))
 //   PUCT          Q + c * prior * sqrt(N'(parent)) / (1 + N')
 //   best-first    Q
+// MuZero and Gumbel weigh a child against all of its siblings: muzero.h.
 // Rules that look at all leaves at once leave f out: a leaf in flight is closed to them, and the
 // best B of the others are what a batch of B should get.
 // Ties go to the higher Q, then to fewer visits N', then to the lower node id.
@@ -16,6 +17,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "core/node.h"
 #include "core/params.h"
@@ -39,7 +41,7 @@ inline bool Better(const Score& a, NodeId a_id, const Score& b, NodeId b_id) {
 
 // What the scores of all children of one parent share.
 struct ScoreTerms {
-  double exploration;  // c * sqrt(ln N') or c * sqrt(N'), of the parent
+  double exploration;  // factor of the bonus, from the parent's N'
   double first_play;   // value of a child without visits
   double virtual_loss;
   double value_min;
@@ -67,12 +69,19 @@ class Scorer {
       case Rule::kPuct:
         terms.exploration = params_.exploration * std::sqrt(static_cast<double>(visits));
         break;
+      case Rule::kMuZero: {
+        const auto n = static_cast<double>(visits);
+        const double base = params_.exploration_base;
+        terms.exploration =
+            std::sqrt(n) * (params_.exploration + LogOf((n + base + 1.0) / base));
+        break;
+      }
       case Rule::kBestFirst:
+      case Rule::kGumbel:
         break;
     }
     if (params_.first_play != FirstPlay::kValue) {
-      const double mean =
-          visit_count > 0 ? Total(value_sum, visit_count) / visit_count : params_.value_min;
+      const double mean = MeanOf(value_sum, visit_count);
       terms.first_play = params_.first_play == FirstPlay::kFirst
                              ? mean
                              : std::max(params_.value_min, mean - params_.first_play_value);
@@ -83,16 +92,25 @@ class Scorer {
     return ForParent(parent.visit_count, parent.value_sum, parent.in_flight);
   }
 
+  // Of a node's values; value_min where there are none.
+  double MeanOf(double value_sum, std::uint32_t visit_count) const {
+    return visit_count > 0 ? Total(value_sum, visit_count) / visit_count : params_.value_min;
+  }
+
+  // Q of a child, and whether that is its own and not the first-play value.
+  std::pair<double, bool> ValueOf(const ScoreTerms& terms, const Node& child) const {
+    const double loss = terms.virtual_loss * (global_ ? 0u : child.in_flight);
+    const double weight = child.visit_count + loss;
+    if (!(weight > 0)) return {terms.first_play, false};
+    const double mean =
+        (Total(child.value_sum, child.visit_count) + loss * terms.value_min) / weight;
+    return {child.edge_reward + terms.discount * mean, true};
+  }
+
+  // For rules that weigh each child for itself.
   Score Of(const ScoreTerms& terms, const Node& child) const {
     const std::uint32_t in_flight = global_ ? 0u : child.in_flight;
-    const double loss = terms.virtual_loss * in_flight;
-    const double weight = child.visit_count + loss;
-    Score result{0, terms.first_play, std::uint64_t{child.visit_count} + in_flight};
-    if (weight > 0) {
-      const double mean =
-          (Total(child.value_sum, child.visit_count) + loss * terms.value_min) / weight;
-      result.value = child.edge_reward + terms.discount * mean;
-    }
+    Score result{0, ValueOf(terms, child).first, std::uint64_t{child.visit_count} + in_flight};
     if (result.visits == 0 && params_.first_play == FirstPlay::kFirst) {
       result.score = std::numeric_limits<double>::infinity();
       return result;

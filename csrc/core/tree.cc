@@ -84,7 +84,8 @@ bool Tree::Enter(Walker& walker) {
 
 void Tree::Descend(const Shared& shared, Walker* walkers, std::size_t count, NodeId* leaves) {
   const auto more = [](Walker walker, ScoreTerms terms, Choice best) {
-    const Tree& tree = *walker.tree;
+    Tree& tree = *walker.tree;
+    if (tree.params().WeighsSiblings()) return tree.Weigh(walker.at, terms);
     for (const ChildGroup& group : tree.more_children_.at(walker.at)) {
       tree.shared_->selection.choose({walker.tiles, walker.rewards, group.first, group.count},
                                      terms, best);
@@ -92,6 +93,22 @@ void Tree::Descend(const Shared& shared, Walker* walkers, std::size_t count, Nod
     return best;
   };
   shared.selection.descend(walkers, count, shared.params, shared.roots, more, leaves);
+}
+
+Choice Tree::Weigh(NodeId id, const ScoreTerms& terms) {
+  const NodeStore& nodes = storage_.nodes;
+  siblings_.clear();
+  ForEachChild(id, [&](NodeId child_id) {
+    const Node child = nodes.Get(child_id);
+    const auto [value, is_visited] = scorer_.ValueOf(terms, child);
+    siblings_.push_back({child_id, !child.Has(Node::kUnavailable), is_visited, child.prior, value,
+                         static_cast<double>(child.visit_count) + child.in_flight, 0});
+  });
+  if (params().rule == Rule::kMuZero) return ChooseMuZero(siblings_, terms);
+  const double raw_value =
+      nodes.visit_count(id) > 0 ? storage_.raw_values[id] : params().value_min;
+  if (id != kRootId) return ChooseGumbel(siblings_, raw_value, params());
+  return ChooseGumbelRoot(siblings_, raw_value, params(), plan_);
 }
 
 // --- expand ------------------------------------------------------------------------
@@ -181,6 +198,14 @@ void Tree::BackUp(NodeId id, double value) {
     if (parent == kNoNode) return;
     value = nodes.edge_reward(id) + discount * value;
     id = parent;
+  }
+}
+
+void Tree::KeepRawValues(NodeId id, double value) {
+  const NodeStore& nodes = storage_.nodes;
+  for (; id != kNoNode && nodes.visit_count(id) == 0; id = nodes.parent(id)) {
+    storage_.raw_values[id] = value;
+    value = nodes.edge_reward(id) + params().discount * value;
   }
 }
 

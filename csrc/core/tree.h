@@ -9,11 +9,14 @@
 // all leaves, the frontier knows the open ones.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/frontier.h"
+#include "core/muzero.h"
 #include "core/node_store.h"
 #include "core/params.h"
 #include "core/selection.h"
@@ -25,9 +28,16 @@ namespace rts {
 struct TreeStorage {
   NodeStore nodes;
   Frontier frontier;
+  Arena<double> raw_values;  // of visited nodes; where the rule is gumbel
 
-  TreeStorage(std::size_t max_nodes, bool with_frontier)
-      : nodes(max_nodes), frontier(with_frontier ? Frontier(max_nodes) : Frontier()) {}
+  explicit TreeStorage(const SearchParams& params)
+      : TreeStorage(static_cast<std::size_t>(params.max_nodes), params) {}
+
+ private:
+  TreeStorage(std::size_t max_nodes, const SearchParams& params)
+      : nodes(max_nodes),
+        frontier(params.IsGlobal() ? Frontier(max_nodes) : Frontier()),
+        raw_values(params.rule == Rule::kGumbel ? Arena<double>(max_nodes) : Arena<double>()) {}
 };
 
 // What the trees of one forest share.
@@ -62,6 +72,9 @@ class Tree {
   // Count one finished simulation with `value` at `id` and on its path to the root.
   void Backup(NodeId id, double value);
 
+  // The rule gumbel: a node's raw value is the first that is backed up to it. Before each Backup.
+  void KeepRawValues(NodeId id, double value);
+
   // Take the mark of a selected leaf off `id`; false if it has none. Release() must follow.
   bool TakeSelected(NodeId id) {
     const bool selected = storage_.nodes.Has(id, Node::kSelected);
@@ -77,11 +90,18 @@ class Tree {
   // Backup, then Release, on one way up.
   void BackupAndRelease(NodeId id, double value);
 
+  // Set the reward of the edge to `id`, which no backup has passed.
+  void SetReward(NodeId id, float reward) { storage_.nodes.set_edge_reward(id, reward); }
+
+  // For this root: re-rooting and import bring the default back.
+  void SetPlan(GumbelPlan plan) { plan_ = std::move(plan); }
+
   // --- views -----------------------------------------------------------------
 
   std::uint32_t size() const { return size_; }
   Node node(NodeId id) const { return storage_.nodes.Get(id); }
   bool IsTerminal(NodeId id) const { return storage_.nodes.Has(id, Node::kTerminal); }
+  std::uint32_t visit_count(NodeId id) const { return storage_.nodes.visit_count(id); }
   std::uint32_t root_visits() const { return storage_.nodes.visit_count(kRootId); }
   std::uint32_t root_in_flight() const { return storage_.nodes.in_flight(kRootId); }
   bool HasOpenLeaf() const;
@@ -102,6 +122,7 @@ class Tree {
     std::vector<float> prior;
     std::vector<float> edge_reward;
     std::vector<std::uint8_t> flags;  // Node::kTerminal | Node::kExpanded
+    std::vector<double> raw_value;    // empty unless the rule is gumbel
   };
   Columns ToColumns() const;
   // Replace the tree by the one in `columns`, at rest. Throws Error(kCorruptData) on any
@@ -133,6 +154,8 @@ class Tree {
   void AddOpen(NodeId id, std::uint32_t more);
   // Put the best open leaf among the children of `parent` into the frontier; other rules.
   void RefreshGroup(NodeId parent);
+  // Choose among all children of `id` by a rule that weighs siblings.
+  Choice Weigh(NodeId id, const ScoreTerms& terms);
   template <bool kRelease>
   void BackUp(NodeId id, double value);
   // Is `id`, which was released, an open leaf again? Says so in its flags.
@@ -148,6 +171,8 @@ class Tree {
   const bool global_;
   // Groups of children beyond the first, for the few nodes that were expanded again.
   std::unordered_map<NodeId, std::vector<ChildGroup>> more_children_;
+  GumbelPlan plan_;
+  std::vector<Sibling> siblings_;  // scratch of Weigh
 };
 
 template <typename F>

@@ -38,6 +38,7 @@ void Tree::RebuildDerived() {
 
 void Tree::Reroot(NodeId id, NodeId* mapping) {
   NodeStore& nodes = storage_.nodes;
+  const bool keeps_raw = params().rule == Rule::kGumbel;
   // New ids never exceed old ones and siblings stay together, so nodes move down in place.
   std::unordered_map<NodeId, std::vector<ChildGroup>> more_children;
   NodeId next = kRootId;
@@ -55,6 +56,7 @@ void Tree::Reroot(NodeId id, NodeId* mapping) {
     node.parent = old == id ? kNoNode : mapping[node.parent];
     if (node.inline_children() > 0) node.link = mapping[node.link];
     nodes.Put(mapping[old], node);
+    if (keeps_raw) storage_.raw_values[mapping[old]] = storage_.raw_values[old];
   }
   for (auto& [parent, groups] : more_children) {
     for (ChildGroup& group : groups) group.first = mapping[group.first];
@@ -63,6 +65,7 @@ void Tree::Reroot(NodeId id, NodeId* mapping) {
   nodes.prior(kRootId) = 1.0f;
   nodes.set_edge_reward(kRootId, 0.0f);
   size_ = next;
+  plan_ = {};
   RebuildDerived();
 }
 
@@ -83,6 +86,13 @@ Tree::Columns Tree::ToColumns() const {
     columns.edge_reward.push_back(node.edge_reward);
     columns.flags.push_back(
         static_cast<std::uint8_t>(node.bits & (Node::kTerminal | Node::kExpanded)));
+  }
+  if (params().rule == Rule::kGumbel) {
+    columns.raw_value.reserve(size_);
+    for (NodeId id = 0; id < size_; ++id) {
+      const bool has_one = storage_.nodes.visit_count(id) > 0;
+      columns.raw_value.push_back(has_one ? storage_.raw_values[id] : 0.0);
+    }
   }
   return columns;
 }
@@ -126,6 +136,9 @@ void Tree::FromColumns(const Columns& columns) {
     }
     if (!(columns.prior[id] >= 0 && columns.prior[id] <= 1)) fail(id, "has a bad prior");
     if (!std::isfinite(columns.edge_reward[id])) fail(id, "has a bad reward");
+    if (!columns.raw_value.empty() && !std::isfinite(columns.raw_value[id])) {
+      fail(id, "has a raw value that is not finite");
+    }
     if (id != kRootId) below[parent] += columns.visit_count[id];
   }
   for (NodeId id = 0; id < count; ++id) {
@@ -138,8 +151,14 @@ void Tree::FromColumns(const Columns& columns) {
                                 columns.flags[id], columns.parent[id], kNoNode, 0,
                                 columns.prior[id], columns.edge_reward[id]});
     if (id != kRootId) AttachChildren(columns.parent[id], id, 1);
+    if (params().rule != Rule::kGumbel) continue;
+    // a tree that grew by another rule has none: mean values stand in
+    storage_.raw_values[id] = columns.raw_value.empty()
+                                  ? scorer_.MeanOf(columns.value_sum[id], columns.visit_count[id])
+                                  : columns.raw_value[id];
   }
   size_ = static_cast<std::uint32_t>(count);
+  plan_ = {};
   RebuildDerived();
 }
 
@@ -159,6 +178,9 @@ void Tree::CheckInvariants() const {
     require(!(node.Has(Node::kTerminal) && node.Has(Node::kExpanded)), id,
             "terminal and expanded");
     require(std::isfinite(node.value_sum), id, "value_sum is not finite");
+    require(params().rule != Rule::kGumbel || node.visit_count == 0 ||
+                std::isfinite(storage_.raw_values[id]),
+            id, "raw value is not finite");
     require(node.Has(Node::kMoreChildren) == more_children_.contains(id), id,
             "groups of children disagree");
     std::uint64_t visits = 0;

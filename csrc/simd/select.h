@@ -33,6 +33,7 @@ struct Choice {
 
 // Make `best` the best of itself and of what may be selected among `siblings`, which have higher
 // ids. Rules that descend consider children with an open leaf, the others children that are one.
+// MuZero takes `siblings` for all children of their parent.
 using ChooseFn = void (*)(const Siblings& siblings, const ScoreTerms& terms, Choice& best);
 
 // One of many that go down side by side.
@@ -45,7 +46,8 @@ struct Walker {
   std::size_t place;        // in the batch
 };
 
-// Choose among the groups of walker.at's children besides the first; they are rare.
+// Choose among the groups of walker.at's children besides the first; they are rare. Rules that weigh
+// siblings cannot choose group by group: all groups are looked at, and `best` is left out.
 using ChooseMoreFn = Choice (*)(Walker walker, ScoreTerms terms, Choice best);
 
 // Bring walkers that stand on roots to leaves, counting them in flight on the way, and mark the
@@ -55,7 +57,7 @@ using DescendFn = void (*)(Walker* walkers, std::size_t count, const SearchParam
                            const RootTables& roots, ChooseMoreFn more, NodeId* leaves);
 
 struct Selection {
-  ChooseFn choose;
+  ChooseFn choose;    // null where only ChooseMoreFn knows how
   DescendFn descend;  // null where rules look at all leaves at once
 };
 

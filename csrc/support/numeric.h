@@ -1,4 +1,5 @@
-// sqrt(ln n) and 1/sqrt(n) for whole n, the same bits on every platform.
+// Logarithm, exponential and roots, the same bits on every platform: the C library's log and exp
+// may differ in the last bit from one version to the next, and a search signature must not.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +7,13 @@
 
 namespace rts {
 
-// 0 for n = 0.
+// Natural logarithm of a normal number x > 0.
+double LogOf(double x);
+
+// e to the power of x <= 0; 0 where that is below the normal numbers.
+double ExpOf(double x);
+
+// sqrt(ln n) for whole n; 0 for n = 0.
 double SqrtLogOf(std::uint64_t n);
 
 // Small arguments come from tables: they are nearly all there are.

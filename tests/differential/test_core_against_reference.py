@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from tree_operations import RULES, Pair
+from tree_operations import RULES, WEIGH_SIBLINGS, Pair
 
 from rtsearch_fast.forest import SearchParams
 
@@ -43,6 +43,8 @@ class TreeMachine(RuleBasedStateMachine):
         max_nodes=st.sampled_from([1, 8, 40, 200]),
     )
     def start(self, **params: Any) -> None:
+        if params["rule"] in WEIGH_SIBLINGS:
+            params["first_play"] = None
         self.pair = Pair(SearchParams(**params))
         self.pair.create(2)
 
@@ -105,6 +107,32 @@ class TreeMachine(RuleBasedStateMachine):
         if twice:
             entries.append(entries[0])
         self.pair.finish(entries, None if value is None else [value] * len(entries))
+
+    @precondition(lambda self: self.pair.alive)
+    @rule(data=st.data(), reward=st.sampled_from([0.0, 0.5, -0.25]))
+    def set_rewards(self, data: st.DataObject, reward: float) -> None:
+        tree = self.tree(data)
+        node = self.node(data, tree)
+        self.pair.call(
+            "set_rewards",
+            np.array([tree], np.int32),
+            np.array([node], np.uint32),
+            np.array([reward], np.float32),
+        )
+
+    @precondition(lambda self: self.pair.alive)
+    @rule(data=st.data(), simulations=st.integers(0, 30), considered=st.integers(0, 5))
+    def set_gumbel(self, data: st.DataObject, simulations: int, considered: int) -> None:
+        tree = self.tree(data)
+        count = len(self.pair.core.children(tree, 0))
+        noise = data.draw(st.lists(st.floats(-3, 6, width=32), min_size=count, max_size=count))
+        self.pair.call(
+            "set_gumbel",
+            tree,
+            np.array(noise, np.float32),
+            num_simulations=simulations,
+            max_considered=considered,
+        )
 
     @precondition(lambda self: self.pair.alive)
     @rule(data=st.data())

@@ -35,6 +35,10 @@ SEARCHES: dict[str, tuple[dict[str, Any], int]] = {
     "mcts_g_parent": ({"rule": "mcts_g", "exploration": 0.4, "first_play": "parent"}, 1),
     "best_first": ({"rule": "best_first", "first_play": "value", "first_play_value": 0.6}, 1),
     "best_first_batch_8": ({"rule": "best_first", "first_play": "parent"}, 8),
+    "muzero": ({"rule": "muzero", "exploration": 1.25}, 1),
+    "muzero_discount_batch_8": ({"rule": "muzero", "exploration": 1.25, "discount": 0.9}, 8),
+    "gumbel": ({"rule": "gumbel"}, 1),
+    "gumbel_discount_batch_8": ({"rule": "gumbel", "discount": 0.9}, 8),
 }
 
 
@@ -68,6 +72,9 @@ def search(forest: Forest | ReferenceForest, batch: int) -> str:
         judged = children[hashed(children, 4) < 0.75]
         forest.backup(np.full(len(judged), tree, np.int32), judged, hashed(judged, 5))
         forest.backup(trees, leaves, hashed(leaves, 5), release=True)
+        if done == 0 and forest.params.rule == "gumbel":
+            noise = (hashed(np.arange(CHILDREN), 6) * 4).astype(np.float32)
+            forest.set_gumbel(int(tree), noise, num_simulations=SIMULATIONS, max_considered=3)
         done += len(leaves)
     return f"{forest.signature(tree):016x}"
 

@@ -18,16 +18,24 @@ from rtsearch_fast import errors
 from rtsearch_fast.forest import NO_NODE, Forest, SearchParams
 from rtsearch_fast.reference import ReferenceForest
 
-RULES = ("uct", "puct", "mcts_g", "best_first")
+RULES = ("uct", "puct", "mcts_g", "best_first", "muzero", "gumbel")
+#: Those that have a first play of their own.
+WEIGH_SIBLINGS = ("muzero", "gumbel")
 VALUES = (0.0, 1.0, 0.5, 0.25, 1 / 3)
 
 
 def random_params(rng: random.Random) -> SearchParams:
+    rule = rng.choice(RULES)
     return SearchParams(
-        rule=rng.choice(RULES),
+        rule=rule,
         exploration=rng.choice([0.0, 0.2, 0.4, 1.0, 1.4]),
+        exploration_base=rng.choice([1.0, 20.0, 19652.0]),
+        value_scale=rng.choice([0.0, 0.1, 1.0]),
+        maxvisit_init=rng.choice([0.0, 50.0]),
         backup=rng.choice(["mean", "mean", "max"]),
-        first_play=rng.choice([None, "first", "parent", "value"]),
+        first_play=None
+        if rule in WEIGH_SIBLINGS
+        else rng.choice([None, "first", "parent", "value"]),
         first_play_value=rng.choice([0.0, 0.1, 0.5]),
         virtual_loss=rng.choice([0.0, 1.0, 1.0, 3.0]),
         discount=rng.choice([1.0, 1.0, 0.9]),
@@ -118,6 +126,7 @@ class Pair:
         copy = self.core.from_bytes(self.core.to_bytes(tree))
         self.reference._trees += [None] * (copy - len(self.reference._trees))
         self.reference._trees.append(self.reference._trees[tree])
+        self.reference._trees[copy][0].plan = None  # which is not exported
         self.reference._trees[tree] = None
         self.core.drop_trees(np.array([tree], np.int32))
         self.alive.remove(tree)
@@ -168,15 +177,20 @@ def random_step(pair: Pair, rng: random.Random) -> int:
             pair.advance(entries, counts, values, **_random_columns(rng, counts))
         else:
             pair.finish(entries, values if rng.random() < 0.5 else None)
-    elif kind < 0.94:
+    elif kind < 0.93:
         tree = rng.choice(pair.alive)
         pair.reroot(tree, rng.randrange(pair.core.num_nodes(tree) + 1))
         batch = 1
-    elif kind < 0.95:
+    elif kind < 0.94:
         pair.drop(rng.choice(pair.alive))
         batch = 1
-    elif kind < 0.96:
+    elif kind < 0.95:
         pair.export_and_import(rng.choice(pair.alive))
+        batch = 1
+    elif kind < 0.97:
+        _random_rewards(pair, rng, trees)
+    elif kind < 0.98:
+        _random_gumbel(pair, rng, trees[0])
         batch = 1
     else:
         pair.check(rng.choice(pair.alive))
@@ -216,6 +230,38 @@ def _random_columns(rng: random.Random, counts: list[int]) -> dict[str, Any]:
     if rng.random() < 0.01 and priors is not None and total:
         priors[-1] = rng.choice([np.nan, -0.5, 1.5])
     return {"priors": priors, "terminal": terminal, "rewards": rewards}
+
+
+def _random_rewards(pair: Pair, rng: random.Random, trees: list[int]) -> None:
+    """Of unvisited nodes, but for a few that are refused."""
+    nodes = []
+    for tree in trees:
+        visits = pair.core.columns(tree).visit_count
+        unvisited = np.flatnonzero(visits == 0) if rng.random() < 0.95 else np.arange(len(visits))
+        nodes.append(int(rng.choice(unvisited)) if len(unvisited) else 0)
+    rewards = [rng.choice([0.0, 0.5, -0.25, rng.random()]) for _ in trees]
+    if rng.random() < 0.02:
+        rewards[-1] = rng.choice([float("nan"), float("inf")])
+    pair.call(
+        "set_rewards",
+        np.array(trees, np.int32),
+        np.array(nodes, np.uint32),
+        np.array(rewards, np.float32),
+    )
+
+
+def _random_gumbel(pair: Pair, rng: random.Random, tree: int) -> None:
+    count = len(pair.core.children(tree, 0)) + (rng.random() < 0.05)
+    noise = np.array([rng.gauss(0, 1) for _ in range(count)], np.float32)
+    if count and rng.random() < 0.05:
+        noise[0] = np.nan
+    pair.call(
+        "set_gumbel",
+        tree,
+        noise,
+        num_simulations=rng.choice([0, 1, 5, 20, 50, 200]),
+        max_considered=rng.choice([0, 1, 2, 3, 5, 16, 16]),
+    )
 
 
 def _random_value(rng: random.Random) -> float:

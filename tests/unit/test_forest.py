@@ -17,7 +17,7 @@ import rtsearch_fast.forest
 from rtsearch_fast import errors
 from rtsearch_fast.forest import NO_NODE, NODE_BYTES, ROOT, Forest, SearchParams
 
-RULES = ("uct", "puct", "mcts_g", "best_first")
+RULES = ("uct", "puct", "mcts_g", "best_first", "muzero", "gumbel")
 
 
 def trees_of(*values: int) -> Any:
@@ -147,6 +147,97 @@ def test_best_first_when_visits_differ_orders_by_value_alone() -> None:
     assert select(uneven_tree(rule="best_first", exploration=9.0), 5) == [6, 4, 3, 5, 7]
 
 
+def test_muzero_when_priors_and_values_differ_weighs_both_on_the_scale_of_the_siblings() -> None:
+    def c(visits: int) -> float:
+        return 0.2 + log((visits + 8 + 1) / 8)
+
+    a = (3.7 / 6 - 0.3) / (3.7 / 6 - 0.3) + 0.25 * sqrt(10) * c(10) / (1 + 6)
+    b = 0.0 + 0.75 * sqrt(10) * c(10) / (1 + 4)
+    assert a > b  # the values of A and B bound the root's own, 0.49
+    below_a = {
+        3: (0.6 - 0.5) / (0.7 - 0.5) + 0.25 * sqrt(6) * c(6) / (1 + 3),
+        4: (0.7 - 0.5) / (0.7 - 0.5) + 0.25 * sqrt(6) * c(6) / (1 + 2),
+        5: (0.5 - 0.5) / (0.7 - 0.5) + 0.50 * sqrt(6) * c(6) / (1 + 1),
+    }
+    assert max(below_a, key=below_a.__getitem__) == 4
+    settings: dict[str, Any] = {"rule": "muzero", "exploration_base": 8.0}
+    assert select(uneven_tree(**settings, exploration=0.2), 1) == [4]
+    assert select(uneven_tree(**settings, exploration=9.0), 1) == [6]
+
+
+@pytest.mark.parametrize(("of_1", "of_5", "leaf"), [(0.5, 0.9, 5), (0.9, 0.5, 3)])
+def test_muzero_when_a_node_was_expanded_again_weighs_all_its_children(
+    of_1: float, of_5: float, leaf: int
+) -> None:
+    forest = new_forest(rule="muzero", exploration=0.1)
+    grow(forest, ROOT, 2)
+    grow(forest, 1, 1)  # 3
+    grow(forest, ROOT, 2)  # 4, 5
+    visit(forest, 1, of_1)
+    visit(forest, 5, of_5)
+    assert select(forest, 1) == [leaf]
+
+
+def gumbel_root() -> Forest:
+    """Four unvisited children of a root of raw value 0.5."""
+    forest = new_forest(rule="gumbel")
+    visit(forest, ROOT, 0.5)
+    grow(forest, ROOT, 4, priors=[0.4, 0.3, 0.2, 0.1])
+    return forest
+
+
+def simulate(forest: Forest, values: dict[int, float], count: int) -> list[int]:
+    """Select and back up one by one, always the same value from a child of the root."""
+    leaves = []
+    for _ in range(count):
+        (leaf,) = select(forest, 1)
+        forest.backup(trees_of(0), nodes_of(leaf), np.array([values[leaf]]), release=True)
+        leaves.append(leaf)
+    return leaves
+
+
+def test_gumbel_when_simulations_are_planned_halves_the_children_by_value() -> None:
+    values = {1: 0.1, 2: 0.2, 3: 0.9, 4: 0.8}
+    forest = gumbel_root()
+    forest.set_gumbel(0, np.zeros(4, np.float32), num_simulations=16)
+    leaves = simulate(forest, values, 16)
+    assert sorted(leaves[:8]) == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert sorted(leaves[8:]) == [3] * 4 + [4] * 4
+
+
+def test_gumbel_when_few_are_considered_tries_those_with_the_most_luck() -> None:
+    values = dict.fromkeys(range(1, 5), 0.5)
+    forest = gumbel_root()
+    noise = np.array([0, 0, 3, 5], np.float32)
+    forest.set_gumbel(0, noise, num_simulations=8, max_considered=2)
+    assert sorted(simulate(forest, values, 8)) == [3] * 4 + [4] * 4
+
+
+def test_gumbel_when_rerooted_or_imported_forgets_the_plan() -> None:
+    values = dict.fromkeys(range(1, 5), 0.5)
+    forest = gumbel_root()
+    forest.set_gumbel(0, np.array([0, 0, 0, 9], np.float32), num_simulations=4)
+    copy = forest.from_bytes(forest.to_bytes(0))
+    assert select(forest, 1, tree=copy) == [1]
+    assert simulate(forest, values, 1) == [4]
+    forest.reroot(0, ROOT)
+    assert simulate(forest, values, 1) == [1]
+
+
+@pytest.mark.parametrize(("raw_value", "leaf"), [(0.9, 3), (0.1, 2)])
+def test_gumbel_when_a_child_is_unknown_completes_its_value_by_the_raw_one(
+    raw_value: float, leaf: int
+) -> None:
+    forest = new_forest(rule="gumbel")
+    grow(forest, ROOT, 1)
+    visit(forest, 1, raw_value)
+    grow(forest, 1, 2, priors=[0.5, 0.5])
+    visit(forest, 2, 0.5, 0.5)
+    mixed = (raw_value + 2 * 0.5) / 3  # of node 3
+    assert (mixed > 0.5) == (leaf == 3)
+    assert select(forest, 1) == [leaf]
+
+
 def test_max_backup_when_a_child_holds_the_best_leaf_follows_it() -> None:
     forest = uneven_tree(rule="uct", exploration=0.1, backup="max")
     assert forest.columns(0).value_sum.tolist() == [0.9, 0.7, 0.9, 0.6, 0.7, 0.5, 0.9, 0.1]
@@ -189,7 +280,7 @@ def test_first_play_when_a_child_is_unvisited_scores_it(
 
 def test_first_play_when_left_out_is_parent_for_puct_and_first_otherwise() -> None:
     chosen = {rule: SearchParams(rule=rule).first_play for rule in RULES}  # type: ignore[arg-type]
-    assert chosen == {"uct": "first", "puct": "parent", "mcts_g": "first", "best_first": "first"}
+    assert chosen == {rule: "parent" if rule == "puct" else "first" for rule in RULES}
 
 
 # --- ties ------------------------------------------------------------------------------
@@ -278,6 +369,16 @@ def test_select_when_edges_have_rewards_counts_them_in_the_value() -> None:
     grow(forest, ROOT, 2, rewards=[0.5, 0.0])
     visit(forest, 1, 0.25)  # 0.5 + 0.5 * 0.25 = 0.625
     visit(forest, 2, 1.0)  # 0.0 + 0.5 * 1.0 = 0.5
+    assert select(forest, 2) == [1, 2]
+
+
+def test_set_rewards_when_leaves_are_unvisited_is_as_if_expanded_with_them() -> None:
+    forest = new_forest(rule="best_first", discount=0.5)
+    grow(forest, ROOT, 2)
+    forest.set_rewards(trees_of(0, 0), nodes_of(2, 1), np.array([0.0, 0.5], np.float32))
+    assert forest.columns(0).edge_reward.tolist() == [0.0, 0.5, 0.0]
+    visit(forest, 1, 0.25)
+    visit(forest, 2, 1.0)
     assert select(forest, 2) == [1, 2]
 
 
@@ -460,6 +561,7 @@ INT32 = np.int32
 T0, T1, T2 = trees_of(0), trees_of(1), trees_of(0, 0)
 N4, N45 = nodes_of(4), nodes_of(4, 5)
 TWO = np.array([2], np.int32)
+FLOAT, FLOATS = np.zeros(1, np.float32), np.zeros(2, np.float32)
 HALF, HALVES = np.array([0.5]), np.array([0.5, 0.5])
 
 
@@ -723,6 +825,48 @@ REFUSALS: list[tuple[str, Callable[[Forest], Any], type[Exception], str]] = [
         errors.TreeStateError,
         "node 3 at position 1",
     ),
+    (
+        "set_rewards of the root",
+        lambda f: f.set_rewards(T1, nodes_of(0), FLOAT),
+        errors.TreeStateError,
+        "node 0 at position 0 of tree 1 is the root",
+    ),
+    (
+        "set_rewards after a backup",
+        lambda f: f.set_rewards(trees_of(1, 0), nodes_of(1, 4), FLOATS),
+        errors.TreeStateError,
+        "node 4 at position 1 of tree 0 has visits.*before the first backup",
+    ),
+    (
+        "set_rewards infinite",
+        lambda f: f.set_rewards(T1, nodes_of(1), np.array([np.inf], np.float32)),
+        errors.InvalidArgumentError,
+        "reward inf at position 0",
+    ),
+    (
+        "set_rewards short",
+        lambda f: f.set_rewards(T2, N45, FLOAT),
+        errors.InvalidArgumentError,
+        "rewards has 1 entries, expected 2",
+    ),
+    (
+        "set_rewards float64",
+        lambda f: f.set_rewards(T1, nodes_of(1), HALF),
+        TypeError,
+        "rewards has dtype float64",
+    ),
+    (
+        "set_gumbel of another rule",
+        lambda f: f.set_gumbel(0, FLOATS, num_simulations=8),
+        errors.InvalidArgumentError,
+        'set_gumbel is for the rule gumbel.*rule="gumbel"',
+    ),
+    (
+        "set_gumbel unknown tree",
+        lambda f: f.set_gumbel(2, FLOAT, num_simulations=8),
+        errors.UnknownTreeError,
+        "tree 2",
+    ),
     ("release None", lambda f: f.release(T0, None), TypeError, "nodes is a NoneType"),
     ("reroot in flight", lambda f: f.reroot(0, 1), errors.TreeStateError, "1 leaves in flight"),
     ("reroot unknown node", lambda f: f.reroot(1, 3), errors.UnknownNodeError, "node 3"),
@@ -787,6 +931,11 @@ def test_bad_arguments_when_refused_name_the_value_and_change_nothing(
         ({"exploration": -1.0}, "exploration=-1"),
         ({"exploration": NAN}, "exploration=nan"),
         ({"exploration": 1e101}, "exploration="),
+        ({"exploration_base": 0.5}, "exploration_base=0.5"),
+        ({"value_scale": -0.1}, "value_scale=-0.1"),
+        ({"maxvisit_init": NAN}, "maxvisit_init=nan"),
+        ({"rule": "muzero", "first_play": "parent"}, "first_play='parent'.*muzero.*leave it out"),
+        ({"rule": "gumbel", "first_play": "value"}, "first_play='value'.*gumbel.*leave it out"),
         ({"virtual_loss": float("inf")}, "virtual_loss=inf"),
         ({"first_play_value": NAN}, "first_play_value=nan"),
         ({"discount": 1.5}, "discount=1.5"),
@@ -801,6 +950,26 @@ def test_settings_when_out_of_range_are_refused_by_name(
 ) -> None:
     with pytest.raises(errors.InvalidArgumentError, match=words):
         SearchParams(**settings)
+
+
+@pytest.mark.parametrize(
+    ("noise", "plan", "words"),
+    [
+        ([0, 0, 0], {}, "noise has 3 entries, expected 4"),
+        ([0, 0, NAN, 0], {}, "noise nan at position 2"),
+        ([0] * 4, {"num_simulations": 0}, "num_simulations=0"),
+        ([0] * 4, {"max_considered": 0}, "max_considered=0"),
+        ([0] * 4, {"max_considered": 2**31}, "max_considered=2147483648"),
+    ],
+)
+def test_set_gumbel_when_the_plan_is_bad_names_the_value_and_keeps_the_old_one(
+    noise: list[float], plan: dict[str, int], words: str
+) -> None:
+    forest = gumbel_root()
+    forest.set_gumbel(0, np.array([0, 0, 9, 0], np.float32), num_simulations=8)
+    with pytest.raises(errors.InvalidArgumentError, match=words):
+        forest.set_gumbel(0, np.array(noise, np.float32), **{"num_simulations": 8, **plan})
+    assert select(forest, 1) == [3]
 
 
 def test_expand_when_refused_for_room_leaves_the_room_to_the_next() -> None:

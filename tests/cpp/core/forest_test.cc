@@ -24,7 +24,8 @@ using Floats = std::vector<float>;
 using Flags = std::vector<std::uint8_t>;
 using Values = std::vector<double>;
 
-constexpr Rule kRules[] = {Rule::kUct, Rule::kPuct, Rule::kMctsG, Rule::kBestFirst};
+constexpr Rule kRules[] = {Rule::kUct,       Rule::kPuct,   Rule::kMctsG,
+                           Rule::kBestFirst, Rule::kMuZero, Rule::kGumbel};
 
 SearchParams Params(Rule rule, std::int64_t max_nodes = 4096) {
   SearchParams params;
@@ -116,6 +117,19 @@ void TestRefusedBatchesLeaveEveryTreeUnchanged() {
       {Fault::kTreeState, [](Forest& f) { Backup(f, {0, 0}, {3, 3}, {0.5, 0.5}, true); }},
       {Fault::kTreeState, [](Forest& f) { f.Release(Trees{1, 0, 1}, Ids{0, 3, 0}); }},
       {Fault::kTreeState, [](Forest& f) { f.Release(Trees{0, 0}, Ids{3, 5}); }},
+      {Fault::kUnknownTree, [](Forest& f) { f.SetRewards(Trees{0, 2}, Ids{5, 0}, Floats(2)); }},
+      {Fault::kUnknownNode, [](Forest& f) { f.SetRewards(Trees{0, 0}, Ids{5, 10}, Floats(2)); }},
+      {Fault::kTreeState, [](Forest& f) { f.SetRewards(Trees{0, 0}, Ids{5, 0}, Floats(2)); }},
+      {Fault::kTreeState, [](Forest& f) { f.SetRewards(Trees{0, 0}, Ids{5, 4}, Floats(2)); }},
+      {Fault::kInvalidArgument, [](Forest& f) { f.SetRewards(Trees{0, 0}, Ids{5, 6}, Floats(1)); }},
+      {Fault::kInvalidArgument,
+       [=](Forest& f) { f.SetRewards(Trees{0, 0}, Ids{5, 6}, Floats{1, nanf}); }},
+      {Fault::kUnknownTree, [](Forest& f) { f.SetGumbel(2, {}, 8, 4); }},
+      {Fault::kInvalidArgument, [](Forest& f) { f.SetGumbel(0, Floats(4), 8, 4); }},
+      {Fault::kInvalidArgument, [=](Forest& f) { f.SetGumbel(0, Floats(5, inff), 8, 4); }},
+      {Fault::kInvalidArgument, [](Forest& f) { f.SetGumbel(0, Floats(5), 0, 4); }},
+      {Fault::kInvalidArgument,
+       [](Forest& f) { f.SetGumbel(0, Floats(5), 8, std::int64_t{1} << 31); }},
       {Fault::kTreeState, [](Forest& f) { f.Reroot(0, 1); }},
       {Fault::kUnknownNode, [](Forest& f) { f.Reroot(1, 1); }},
       {Fault::kUnknownTree, [](Forest& f) { f.DropTrees(Trees{0, 2}); }},
@@ -166,6 +180,9 @@ void TestBadSettingsAreRefused() {
   };
   for (const double bad : {nan, inf, -inf, 1e101}) {
     refused([=](SearchParams& p) { p.exploration = bad; });
+    refused([=](SearchParams& p) { p.exploration_base = bad; });
+    refused([=](SearchParams& p) { p.value_scale = bad; });
+    refused([=](SearchParams& p) { p.maxvisit_init = bad; });
     refused([=](SearchParams& p) { p.first_play_value = bad; });
     refused([=](SearchParams& p) { p.virtual_loss = bad; });
     refused([=](SearchParams& p) { p.discount = bad; });
@@ -173,7 +190,16 @@ void TestBadSettingsAreRefused() {
     refused([=](SearchParams& p) { p.value_max = bad; });
   }
   refused([](SearchParams& p) { p.exploration = -1; });
+  refused([](SearchParams& p) { p.exploration_base = 0.5; });
+  refused([](SearchParams& p) { p.value_scale = -1; });
+  refused([](SearchParams& p) { p.maxvisit_init = -1; });
   refused([](SearchParams& p) { p.virtual_loss = -1; });
+  for (const Rule rule : {Rule::kMuZero, Rule::kGumbel}) {
+    refused([=](SearchParams& p) {
+      p.rule = rule;
+      p.first_play = FirstPlay::kParent;
+    });
+  }
   refused([](SearchParams& p) { p.value_max = p.value_min; });
   refused([](SearchParams& p) { p.max_nodes = 0; });
   refused([](SearchParams& p) { p.max_nodes = kMaxNodes + 1; });
@@ -185,7 +211,8 @@ void TestLargestSettingsGiveFiniteScores() {
     params.exploration = params.virtual_loss = 1e100;
     params.value_min = -1e100;
     params.value_max = 1e100;
-    params.first_play = FirstPlay::kParent;
+    params.exploration_base = params.value_scale = params.maxvisit_init = 1e100;
+    if (!params.WeighsSiblings()) params.first_play = FirstPlay::kParent;
     Forest forest(params);
     forest.CreateTrees(1);
     Expand(forest, {0}, {0}, {8});
@@ -236,8 +263,8 @@ void TestBytesGiveTheSameTree() {
   }
 }
 
-void TestDamagedBytesAreRefused() {
-  Forest forest(Params(Rule::kMctsG));
+void TestDamagedBytesAreRefused(Rule rule) {
+  Forest forest(Params(rule));
   forest.CreateTrees(1);
   Grow(forest, 0);
   const std::vector<std::byte> good = forest.ToBytes(0);
@@ -255,6 +282,38 @@ void TestDamagedBytesAreRefused() {
   longer.push_back(std::byte{0});
   CHECK_THROWS(forest.FromBytes(longer), Fault::kCorruptData);
   CHECK_EQ(forest.num_trees(), 1u);
+}
+
+void TestDamagedBytesAreRefused() {
+  for (const Rule rule : {Rule::kMctsG, Rule::kGumbel}) TestDamagedBytesAreRefused(rule);
+}
+
+// Mean values stand in for raw values that another rule did not keep; nobody else reads them.
+void TestBytesOfAnotherRuleAreTaken() {
+  Forest gumbel(Params(Rule::kGumbel));
+  Forest uct(Params(Rule::kUct));
+  gumbel.CreateTrees(1);
+  uct.CreateTrees(1);
+  Grow(gumbel, 0);
+  Grow(uct, 0);
+  CHECK_EQ(uct.FromBytes(gumbel.ToBytes(0)), 1);
+  CHECK(uct.ToBytes(1) == uct.ToBytes(0));
+  CHECK_EQ(gumbel.FromBytes(uct.ToBytes(0)), 1);
+  gumbel.CheckInvariants(1);
+  CHECK_EQ(gumbel.Signature(1), gumbel.Signature(0));
+}
+
+void TestRewardsAreSetBeforeTheFirstBackup() {
+  for (const Rule rule : kRules) {
+    Forest forest(Params(rule));
+    forest.CreateTrees(2);
+    Expand(forest, {0, 1}, {0, 0}, {3, 3}, {}, {}, {0.25f, 0.5f, 0.75f, 0, 0, 0});
+    forest.SetRewards(Trees{1, 1, 1}, Ids{3, 1, 2}, Floats{0.75f, 0.25f, 0.5f});
+    for (const TreeId tree : {0, 1}) Backup(forest, {tree, tree}, {1, 3}, {0.5, 0.5});
+    CHECK_EQ(forest.Signature(1), forest.Signature(0));
+    CHECK_EQ(forest.Nodes(1)[kRootId].value_sum, 2.0);
+    forest.CheckInvariants(1);
+  }
 }
 
 void TestLargerTreeThanTheArenaIsRefused() {
@@ -388,7 +447,9 @@ int main() {
           {"fresh tree", &TestBatchOnAFreshTreeGivesItsRootOnce},
           {"empty batches", &TestEmptyBatchesDoNothing},
           {"bytes", &TestBytesGiveTheSameTree},
-          {"damaged bytes", &TestDamagedBytesAreRefused},
+          {"damaged bytes", [] { TestDamagedBytesAreRefused(); }},
+          {"bytes of another rule", &TestBytesOfAnotherRuleAreTaken},
+          {"rewards", &TestRewardsAreSetBeforeTheFirstBackup},
           {"large import", &TestLargerTreeThanTheArenaIsRefused},
           {"pool", &TestDroppedTreesLendTheirMemoryToCleanNewOnes},
           {"separate forests", &TestForestsAreIndependentAcrossThreads},

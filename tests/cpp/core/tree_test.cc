@@ -27,7 +27,7 @@ struct Fixture {
     return params;
   }
   Tree New() const {
-    return Tree(TreeStorage(static_cast<std::size_t>(params.max_nodes), params.IsGlobal()), shared);
+    return Tree(TreeStorage(params), shared);
   }
   NodeId Expand(NodeId id, std::uint32_t count) {
     return tree.Expand(id, count, nullptr, nullptr, nullptr);
@@ -42,7 +42,8 @@ struct Fixture {
   Tree tree;
 };
 
-constexpr Rule kRules[] = {Rule::kUct, Rule::kPuct, Rule::kMctsG, Rule::kBestFirst};
+constexpr Rule kRules[] = {Rule::kUct,       Rule::kPuct,   Rule::kMctsG,
+                           Rule::kBestFirst, Rule::kMuZero, Rule::kGumbel};
 
 std::vector<NodeId> Range(NodeId first, NodeId end) {
   std::vector<NodeId> ids;
@@ -326,7 +327,7 @@ void TestRandomMovesKeepTheInvariants() {
   std::mt19937_64 random(7);
   const auto below = [&](std::uint64_t n) { return static_cast<std::uint32_t>(random() % n); };
   for (int round = 0; round < 64; ++round) {
-    Fixture f(kRules[round % 4], 600, round % 3 == 0);
+    Fixture f(kRules[round % 6], 600, round % 3 == 0);
     std::vector<NodeId> selected;
     for (int step = 0; step < 300; ++step) {
       const std::uint32_t move = below(10);
