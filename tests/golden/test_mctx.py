@@ -1,0 +1,285 @@
+"""MuZero and Gumbel MuZero against DeepMind's mctx, on random problems.
+
+A problem is a random decision process, searched from one state. Where mctx (``pip install mctx``)
+is missing, its recorded results stand in; ``python tests/golden/test_mctx.py`` records them anew
+and prints the largest differences.
+
+mctx adds noise of 1e-7 to MuZero's scores against ties, and computes in float32. Two children whose
+scores differ by less than that are a toss-up; so problems in which any selection was closer than
+MARGIN are passed over, by the scores of the reference.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from muzero_search import Found, Root, Step, search
+
+from rtsearch_fast.forest import Forest, SearchParams
+from rtsearch_fast.reference import ReferenceForest
+
+RECORDED = Path(__file__).with_name("mctx.json")
+STATES = 200
+RULES = ("muzero", "gumbel")
+CANDIDATES, WANTED = 55, 50  # problems of each of the four settings
+MARGIN = 1e-5
+TOLERANCE = 1e-5  # of values
+
+
+class Setting(NamedTuple):
+    actions: int
+    simulations: int
+    discount: float
+    ends: float  # share of the edges that end the episode
+    max_considered: int
+
+
+SETTINGS = (
+    Setting(actions=2, simulations=24, discount=1.0, ends=0.0, max_considered=16),
+    Setting(actions=4, simulations=64, discount=0.9, ends=0.0, max_considered=4),
+    Setting(actions=9, simulations=50, discount=0.997, ends=0.0, max_considered=5),
+    Setting(actions=20, simulations=100, discount=0.95, ends=0.15, max_considered=16),
+)
+
+
+class Problems(NamedTuple):
+    """Decision processes side by side: state s of problem b is b * STATES + s."""
+
+    reward: Any  # float32 [B * STATES, A], like the others but for the states
+    discount: Any
+    reached: Any
+    logits: Any
+    priors: Any
+    value: Any  # float32 [B * STATES]
+    gumbel: Any  # float32 [B, A]
+
+    def roots(self) -> Any:
+        return np.arange(len(self.gumbel)) * STATES
+
+
+def problems(setting: Setting, count: int, seed: int) -> Problems:
+    rng = np.random.default_rng(seed)
+    shape = (count * STATES, setting.actions)
+    offset = np.arange(count).repeat(STATES)[:, None] * STATES
+    logits = (1.5 * rng.standard_normal(shape)).astype(np.float32)
+    priors = np.exp(logits.astype(np.float64))
+    return Problems(
+        reward=(0.5 * rng.standard_normal(shape)).astype(np.float32),
+        discount=np.where(rng.random(shape) < setting.ends, 0, setting.discount).astype(np.float32),
+        reached=offset + rng.integers(STATES, size=shape),
+        logits=logits,
+        priors=(priors / priors.sum(1, keepdims=True)).astype(np.float32),
+        value=rng.standard_normal(shape[0]).astype(np.float32),
+        gumbel=rng.gumbel(size=(count, setting.actions)).astype(np.float32),
+    )
+
+
+def params(rule: Any, setting: Setting) -> SearchParams:
+    return SearchParams(
+        rule=rule,
+        exploration=1.25,
+        discount=float(np.float32(setting.discount)),
+        value_min=-1e6,
+        value_max=1e6,
+        max_nodes=1 + setting.actions * (1 + setting.simulations),
+    )
+
+
+def found(forest: Forest | ReferenceForest, setting: Setting, tables: Problems) -> Found:
+    def model(action: Any, state: Any) -> tuple[Step, Any]:
+        reached = tables.reached[state, action]
+        step = Step(
+            reward=tables.reward[state, action],
+            discount=tables.discount[state, action],
+            priors=tables.priors[reached],
+            value=tables.value[reached],
+        )
+        return step, reached
+
+    roots = tables.roots()
+    return search(
+        forest,
+        Root(tables.priors[roots], tables.value[roots], roots),
+        model,
+        setting.simulations,
+        gumbel=tables.gumbel if forest.params.rule == "gumbel" else None,
+        max_considered=setting.max_considered,
+    )
+
+
+class Watched(ReferenceForest):
+    """Keeps the narrowest margin by which a selection in each tree was made."""
+
+    def __init__(self, settings: SearchParams) -> None:
+        super().__init__(settings)
+        self.margins: dict[Any, float] = {}  # by root
+
+    def _rank_below(self, parent: Any) -> Any:
+        rank = super()._rank_below(parent)
+        second, best = sorted(rank(child)[:-3] for child in parent.children)[-2:]
+        root = parent.path()[-1]
+        if second[:-1] == best[:-1]:
+            self.margins[root] = min(self.margins.get(root, np.inf), best[-1] - second[-1])
+        return rank
+
+    def margins_of(self, trees: Any) -> Any:
+        return np.array([self.margins[self._tree(tree)[0]] for tree in trees])
+
+
+@cache
+def chosen(rule: str, setting: Setting) -> tuple[Problems, Any]:
+    """Problems, and the numbers of the first WANTED without a toss-up."""
+    tables = problems(setting, CANDIDATES, seed=SETTINGS.index(setting))
+    forest = Watched(params(rule, setting))
+    margins = forest.margins_of(found(forest, setting, tables).trees)
+    clear = np.flatnonzero(margins > MARGIN)[:WANTED]
+    assert len(clear) == WANTED
+    return tables, clear
+
+
+class Theirs(NamedTuple):
+    """What mctx found; node 1 + i is the leaf of simulation i."""
+
+    visit_counts: Any  # [B, A], of the root's actions
+    qvalues: Any
+    node_visits: Any  # [B, 1 + simulations]
+    node_values: Any
+
+
+def theirs(rule: str, setting: Setting, tables: Problems) -> Theirs:
+    import jax
+    import mctx
+    from jax import numpy as jnp
+
+    def model(tables: Any, key: Any, action: Any, state: Any) -> Any:
+        reached = tables.reached[state, action]
+        step = mctx.RecurrentFnOutput(
+            reward=tables.reward[state, action],
+            discount=tables.discount[state, action],
+            prior_logits=tables.logits[reached],
+            value=tables.value[reached],
+        )
+        return step, reached
+
+    def run(tables: Any) -> Any:
+        roots = jnp.asarray(tables.roots())
+        root = mctx.RootFnOutput(
+            prior_logits=tables.logits[roots], value=tables.value[roots], embedding=roots
+        )
+        shared = {
+            "params": tables,
+            "rng_key": jax.random.PRNGKey(0),
+            "root": root,
+            "recurrent_fn": model,
+            "num_simulations": setting.simulations,
+        }
+        if rule == "muzero":
+            return mctx.muzero_policy(**shared, dirichlet_fraction=0.0).search_tree
+        # gumbel_muzero_policy, but for the noise, which that draws itself
+        return mctx.search(
+            **shared,
+            extra_data=mctx.GumbelMuZeroExtraData(root_gumbel=tables.gumbel),
+            root_action_selection_fn=partial(
+                mctx.gumbel_muzero_root_action_selection,
+                num_simulations=setting.simulations,
+                max_num_considered_actions=setting.max_considered,
+            ),
+            interior_action_selection_fn=mctx.gumbel_muzero_interior_action_selection,
+        )
+
+    tree = jax.jit(run)(Problems(*map(jnp.asarray, tables)))
+    summary = tree.summary()
+    return Theirs(
+        *map(
+            np.asarray, (summary.visit_counts, summary.qvalues, tree.node_visits, tree.node_values)
+        )
+    )
+
+
+def node_columns(forest: Forest, ours: Found) -> tuple[Any, Any]:
+    """Visits and mean values of the root and of each simulation's leaf."""
+    visits = np.zeros(ours.nodes.shape)
+    values = np.zeros(ours.nodes.shape)
+    for i, (tree, nodes) in enumerate(zip(ours.trees, ours.nodes, strict=True)):
+        columns = forest.columns(int(tree))
+        visits[i] = columns.visit_count[nodes]
+        values[i] = columns.value_sum[nodes] / columns.visit_count[nodes]
+    return visits, values
+
+
+def recorded() -> dict[str, Any]:
+    return json.loads(RECORDED.read_text("utf-8"))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("number", range(len(SETTINGS)))
+@pytest.mark.parametrize("rule", RULES)
+def test_search_when_mctx_has_recorded_it_has_the_same_counts_and_values(
+    rule: str, number: int
+) -> None:
+    setting = SETTINGS[number]
+    tables, clear = chosen(rule, setting)
+    forest = Forest(params(rule, setting))
+    ours = found(forest, setting, tables)
+    entries = recorded()[f"{rule} {number}"]
+    _, values = node_columns(forest, ours)
+    assert ours.visit_counts[clear].tolist() == [entry["visit_counts"] for entry in entries]
+    difference = np.abs(values[clear, 0] - [entry["value"] for entry in entries])
+    assert difference.max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("number", range(len(SETTINGS)))
+@pytest.mark.parametrize("rule", RULES)
+def test_search_when_mctx_runs_beside_it_grows_the_same_trees(rule: str, number: int) -> None:
+    pytest.importorskip("mctx")
+    assert max(differences(rule, SETTINGS[number])) <= TOLERANCE
+
+
+def differences(rule: str, setting: Setting) -> tuple[float, float]:
+    """Compare all counts; returns the largest differences of Q at the roots and of node values."""
+    tables, clear = chosen(rule, setting)
+    forest = Forest(params(rule, setting))
+    ours, mctx = found(forest, setting, tables), theirs(rule, setting, tables)
+    counts = ours.visit_counts[clear]
+    np.testing.assert_array_equal(counts, mctx.visit_counts[clear])
+    of_q = np.abs(ours.qvalues - mctx.qvalues)[clear][counts > 0].max()
+    visits, values = node_columns(forest, ours)
+    if setting.ends > 0:  # mctx goes on below the end of an episode: only the roots are alike
+        visits, values = visits[:, :1], values[:, :1]
+    nodes = slice(visits.shape[1])
+    np.testing.assert_array_equal(visits[clear], mctx.node_visits[clear, nodes])
+    of_values = np.abs(values - mctx.node_values[:, nodes])[clear].max()
+    return float(of_q), float(of_values)
+
+
+def record() -> str:
+    """What the file holds, a line a problem."""
+    cells = []
+    for rule in RULES:
+        for number, setting in enumerate(SETTINGS):
+            tables, clear = chosen(rule, setting)
+            mctx = theirs(rule, setting, tables)
+            lines = [
+                json.dumps(
+                    {
+                        "visit_counts": mctx.visit_counts[i].astype(int).tolist(),
+                        "value": round(float(mctx.node_values[i, 0]), 7),
+                    }
+                )
+                for i in clear
+            ]
+            cells.append(f'"{rule} {number}": [\n' + ",\n".join(lines) + "\n]")
+    return "{\n" + ",\n".join(cells) + "\n}\n"
+
+
+if __name__ == "__main__":
+    RECORDED.write_text(record(), "utf-8")
+    for rule in RULES:
+        for setting in SETTINGS:
+            of_q, of_values = differences(rule, setting)
+            print(f"{rule:7}{WANTED} problems of {setting}: same counts", end=", ")
+            print(f"values differ by {of_values:.1e} at most, Q of the root by {of_q:.1e}")
