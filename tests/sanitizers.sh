@@ -7,40 +7,33 @@
 # PYTHON names the interpreter (default: python3); it needs NumPy, pybind11 and, unless ninja is
 # on the PATH, make. Everything is built in build/.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/support/build.sh"
 
 operations=${1:-1000000}
 python=${PYTHON:-python3}
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cxx=${CXX:-g++}
 
-stage() { printf '%s\n' "--- $*"; }
-
-# build DIRECTORY SANITIZERS PYTHON_EXTENSION
-build() {
-  local generator=()
-  if command -v ninja >/dev/null; then generator=(-G Ninja); fi
-  cmake -S "$root" -B "$1" "${generator[@]}" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+# build_with DIRECTORY SANITIZERS PYTHON_EXTENSION
+build_with() {
+  build "$1" all -DCMAKE_BUILD_TYPE=RelWithDebInfo \
     -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g" \
-    -DRTS_SANITIZE="$2" -DRTS_BUILD_PYTHON="$3" -DRTS_BUILD_TESTS=ON \
+    -DRTS_SANITIZE="$2" -DRTS_BUILD_PYTHON="$3" \
     -DPython_EXECUTABLE="$(command -v "$python")" \
-    -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)" >"$1.log" 2>&1 ||
-    { cat "$1.log"; exit 1; }
-  cmake --build "$1" --parallel "${JOBS:-2}" >>"$1.log" 2>&1 || { cat "$1.log"; exit 1; }
+    -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)"
 }
 
-mkdir -p "$root/build"
 address=$root/build/address
 thread=$root/build/thread
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1
 
 stage "ASan + UBSan: build"
-build "$address" address,undefined ON
+build_with "$address" address,undefined ON
 stage "ASan + UBSan: C++ tests"
-"$address/muzero_test"
-"$address/tree_test"
-"$address/forest_test"
-"$address/select_test"
+for test in muzero_test tree_test forest_test select_test; do "$address/$test"; done
+"$address/signatures_test" "$root/tests/golden/signatures.json"
+stage "ASan + UBSan: $operations random operations in C++, against the twin"
+"$address/differential_test" "$operations" 1000000
 
 stage "ASan + UBSan: $operations random operations from Python, against the reference"
 package=$address/package
@@ -57,7 +50,7 @@ ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$runtimes \
   "$python" "$root/tests/support/tree_operations.py" --operations "$operations"
 
 stage "TSan: build"
-build "$thread" thread OFF
+build_with "$thread" thread OFF
 stage "TSan: C++ tests"
 "$thread/muzero_test"
 "$thread/tree_test"

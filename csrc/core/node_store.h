@@ -16,6 +16,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -93,7 +94,7 @@ class NodeStore {
   float edge_reward(NodeId id) const { return rewards_end_ > 0 ? rewards_[id] : 0.0f; }
   void set_edge_reward(NodeId id, float reward) {
     if (id >= rewards_end_) {
-      if (reward == 0) return;
+      if (reward == 0 && !std::signbit(reward)) return;
       rewards_end_ = id + 1;
     }
     rewards_[id] = reward;

@@ -1,0 +1,82 @@
+// The core once more, slow and obvious: rtsearch_fast/reference.py in C++, for the tests that need
+// millions of answers. It shares the names of things with the core (node.h, params.h, error.h) and
+// nothing that computes: each selection is made from scratch, one node at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/node.h"
+#include "core/params.h"
+
+namespace rts {
+
+class ReferenceForest {
+ public:
+  explicit ReferenceForest(const SearchParams& params) : params_(params) {}
+
+  // The methods of Forest, with its contracts.
+  std::vector<TreeId> CreateTrees(std::int64_t count);
+  void DropTrees(std::span<const TreeId> trees);
+  std::size_t num_trees() const;
+  void Select(std::span<const TreeId> trees, std::span<NodeId> leaves);
+  void Expand(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+              std::span<const std::int32_t> counts, std::span<const float> priors,
+              std::span<const std::uint8_t> terminal, std::span<const float> rewards,
+              std::span<NodeId> first_children);
+  void Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+              std::span<const double> values, bool release);
+  void Release(std::span<const TreeId> trees, std::span<const NodeId> nodes);
+  std::vector<NodeId> Reroot(TreeId tree, NodeId node);
+  std::uint64_t Signature(TreeId tree) const;
+  std::uint32_t NumNodes(TreeId tree) const;
+  bool HasOpenLeaf(TreeId tree) const;
+  std::vector<NodeId> Children(TreeId tree, NodeId node) const;
+  // Of the flags kTerminal, kExpanded and kSelected; `link` and `open` are the core's own business.
+  std::vector<rts::Node> Nodes(TreeId tree) const;
+
+  // What export and import make of a tree: the same, at rest.
+  TreeId Copy(TreeId tree);
+
+ private:
+  struct Node {
+    NodeId id = kRootId;
+    Node* parent = nullptr;
+    float prior = 1;
+    float edge_reward = 0;
+    bool terminal = false;
+    std::vector<Node*> children{};
+    std::uint32_t visit_count = 0;
+    double value_sum = 0;
+    std::uint32_t in_flight = 0;
+    bool expanded = false;
+    bool selected = false;
+  };
+  using TreeNodes = std::vector<std::unique_ptr<Node>>;  // by id
+  struct Rank {                                          // to be maximised from left to right
+    double score;
+    double value;
+    std::int64_t fewer_visits;
+    std::int64_t lower_id;
+    auto operator<=>(const Rank&) const = default;
+  };
+
+  const TreeNodes& At(TreeId tree) const;
+  std::vector<Node*> Find(std::span<const TreeId> trees, std::span<const NodeId> nodes) const;
+  NodeId Select(const TreeNodes& nodes);
+  void CheckSelected(const std::vector<Node*>& nodes) const;
+  static void Release(Node* leaf);
+  bool IsOpenLeaf(const Node& node) const;
+  bool HasOpenLeaf(const Node& node) const;
+  double Total(const Node& node) const;
+  double FirstPlay(const Node& parent) const;
+  Rank RankOf(const Node& node) const;
+
+  const SearchParams params_;
+  std::vector<std::unique_ptr<TreeNodes>> trees_;  // by id; null once dropped
+};
+
+}  // namespace rts
