@@ -97,6 +97,23 @@ void Forest::CheckRoom(std::span<const TreeId> trees, std::span<const std::int32
   forget(trees.size());
 }
 
+void Forest::ClaimGroups(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                         std::span<const std::int32_t> counts) {
+  const auto take_back = [&] {
+    for (std::size_t i = 0; i < trees.size(); ++i) At(trees[i]).TakeBackClaim(nodes[i]);
+  };
+  bool has_claims = false;
+  try {
+    for (std::size_t i = 0; i < trees.size(); ++i) {
+      has_claims |= At(trees[i]).ClaimGroup(nodes[i], static_cast<std::uint32_t>(counts[i]));
+    }
+  } catch (const std::bad_alloc&) {
+    take_back();
+    throw;
+  }
+  if (has_claims) take_back();
+}
+
 std::unique_ptr<Tree> Forest::NewTree() {
   if (!pool_.empty()) {
     TreeStorage storage = std::move(pool_.back());
@@ -222,6 +239,7 @@ void Forest::AddChildren(std::span<const TreeId> trees, std::span<const NodeId> 
                          std::span<const std::int32_t> counts, std::span<const float> priors,
                          std::span<const std::uint8_t> terminal, std::span<const float> rewards,
                          std::span<NodeId> first_children) {
+  ClaimGroups(trees, nodes, counts);
   std::size_t offset = 0;
   for (std::size_t i = 0; i < trees.size(); ++i) {
     const auto count = static_cast<std::uint32_t>(counts[i]);
@@ -292,7 +310,12 @@ void Forest::Advance(std::span<const TreeId> trees, std::span<const NodeId> node
   CheckChildren(trees, nodes, counts, priors, terminal, rewards);
   CheckValues(trees, values);
   TakeSelected(trees, nodes);
-  AddChildren(trees, nodes, counts, priors, terminal, rewards, first_children);
+  try {
+    AddChildren(trees, nodes, counts, priors, terminal, rewards, first_children);
+  } catch (const std::bad_alloc&) {  // before the first child was made
+    for (std::size_t i = 0; i < trees.size(); ++i) At(trees[i]).GiveSelectedBack(nodes[i]);
+    throw;
+  }
   BackUpValues(trees, nodes, values, /*release=*/true);
   SelectLeaves(trees, leaves);
 }

@@ -1,7 +1,8 @@
 // Many trees in one object: the batch interface of the core.
 //
 // Every operation takes parallel arrays (tree[i], node[i], ...), checks all of them first, and
-// then applies them in order. A batch that is refused leaves every tree unchanged.
+// then applies them in order. A batch that is refused leaves every tree unchanged, and so does one
+// for which there is no memory (std::bad_alloc).
 //
 // Threads: an operation refuses to run while another thread is inside the same forest
 // (Error(kConcurrentUse)); different forests are independent.
@@ -97,6 +98,9 @@ class Forest {
   // one of them is not selected or is named twice.
   void TakeSelected(std::span<const TreeId> trees, std::span<const NodeId> nodes);
   void CheckRoom(std::span<const TreeId> trees, std::span<const std::int32_t> counts);
+  // After this, the expansions of a batch need no memory of the heap.
+  void ClaimGroups(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                   std::span<const std::int32_t> counts);
   std::unique_ptr<Tree> NewTree();
 
   // The moves, of batches that were checked.

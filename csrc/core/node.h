@@ -26,6 +26,7 @@ struct Node {
     kSelected = 4,       // handed out by a selection, not yet released
     kUnavailable = 8,    // closed to selection (tree.h)
     kMoreChildren = 16,  // has groups of children besides the first
+    kNamed = 32,         // a leaf of the batch under inspection (Tree::ClaimGroup)
   };
   static constexpr std::uint16_t kFlagBits = 6;
   static constexpr std::uint16_t kFlagMask = (1u << kFlagBits) - 1;

@@ -123,6 +123,7 @@ NodeId Tree::Expand(NodeId id, std::uint32_t count, const float* priors,
     opened -= was_open;
     if (global_) nodes.Set(id, Node::kUnavailable);
     if (global_ && was_open && id != kRootId) RefreshGroup(nodes.parent(id));
+    nodes.Clear(id, Node::kNamed);
     nodes.Set(id, Node::kExpanded);
     nodes.link(id) = kNoNode;
     nodes.open(id) = global_ ? kNoNode : static_cast<std::uint32_t>(was_open);
@@ -141,6 +142,24 @@ NodeId Tree::Expand(NodeId id, std::uint32_t count, const float* priors,
     AddOpen(id, opened);
   }
   return first;
+}
+
+bool Tree::ClaimGroup(NodeId id, std::uint32_t count) {
+  NodeStore& nodes = storage_.nodes;
+  if (nodes.IsLeaf(id) && !nodes.Has(id, Node::kNamed) && count <= kMaxInlineChildren) {
+    nodes.Set(id, Node::kNamed);  // if the batch names it again, it is no leaf by then
+    return false;
+  }
+  more_children_[id].push_back({kNoNode, 0});
+  return true;
+}
+
+void Tree::TakeBackClaim(NodeId id) {
+  storage_.nodes.Clear(id, Node::kNamed);
+  const auto found = more_children_.find(id);
+  if (found == more_children_.end()) return;
+  std::vector<ChildGroup>& groups = found->second;
+  if (!groups.empty() && groups.back().count == 0) groups.pop_back();
 }
 
 void Tree::AttachChildren(NodeId id, NodeId first, std::uint32_t count) {

@@ -69,6 +69,12 @@ class Tree {
   NodeId Expand(NodeId id, std::uint32_t count, const float* priors, const std::uint8_t* terminal,
                 const float* rewards);
 
+  // Expand() may need memory for a further group of children. A batch claims it for all of its
+  // expansions before the first one, so that none fails on the way. True if there is something to
+  // take back: after all claims, or when one of them threw std::bad_alloc.
+  bool ClaimGroup(NodeId id, std::uint32_t count);
+  void TakeBackClaim(NodeId id);
+
   // Count one finished simulation with `value` at `id` and on its path to the root.
   void Backup(NodeId id, double value);
 
@@ -169,7 +175,8 @@ class Tree {
   const Shared* shared_;
   Scorer scorer_;
   const bool global_;
-  // Groups of children beyond the first, for the few nodes that were expanded again.
+  // Groups of children beyond the first, for the few nodes that were expanded again. Of other nodes,
+  // empty lists may be left over from claims.
   std::unordered_map<NodeId, std::vector<ChildGroup>> more_children_;
   GumbelPlan plan_;
   std::vector<Sibling> siblings_;  // scratch of Weigh

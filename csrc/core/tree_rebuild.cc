@@ -41,13 +41,16 @@ void Tree::Reroot(NodeId id, NodeId* mapping) {
   const bool keeps_raw = params().rule == Rule::kGumbel;
   // New ids never exceed old ones and siblings stay together, so nodes move down in place.
   std::unordered_map<NodeId, std::vector<ChildGroup>> more_children;
+  more_children.reserve(more_children_.size());  // nothing fails from here on
   NodeId next = kRootId;
   for (NodeId old = 0; old < size_; ++old) {
     const NodeId parent = nodes.parent(old);
     const bool kept = old == id || (old > id && mapping[parent] != kNoNode);
     mapping[old] = kept ? next++ : kNoNode;
     if (kept && nodes.Has(old, Node::kMoreChildren)) {
-      more_children[mapping[old]] = std::move(more_children_.at(old));
+      auto groups = more_children_.extract(old);
+      groups.key() = mapping[old];
+      more_children.insert(std::move(groups));
     }
   }
   for (NodeId old = id; old < size_; ++old) {
@@ -181,8 +184,11 @@ void Tree::CheckInvariants() const {
     require(params().rule != Rule::kGumbel || node.visit_count == 0 ||
                 std::isfinite(storage_.raw_values[id]),
             id, "raw value is not finite");
-    require(node.Has(Node::kMoreChildren) == more_children_.contains(id), id,
-            "groups of children disagree");
+    const auto more = more_children_.find(id);
+    require(node.Has(Node::kMoreChildren) ==
+                (more != more_children_.end() && !more->second.empty()),
+            id, "groups of children disagree");
+    require(!node.Has(Node::kNamed), id, "a batch has left its mark");
     std::uint64_t visits = 0;
     std::uint64_t in_flight = node.Has(Node::kSelected) ? 1 : 0;
     std::uint64_t open = node.IsLeaf() && IsOpenLeaf(node.bits) ? 1 : 0;
