@@ -14,6 +14,8 @@ TRITON ?= triton==3.8.0
 # Operations of the sanitizer runs and of the differential test from Python, and of the one in C++.
 OPERATIONS ?= 1000000
 CORE_OPERATIONS ?= 10000000
+# Of each fuzz target.
+FUZZ_SECONDS ?= 60
 
 BIN := $(VENV)/bin
 IN_VENV := PATH="$(abspath $(BIN)):$$PATH"
@@ -22,7 +24,7 @@ SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -
 	-o -name '*.py' -o -name '*.pyi' -o -name '*.json*' -o -name '*.yaml' -o -name '*.safetensors' 2>/dev/null) \
 	CMakeLists.txt pyproject.toml
 
-.PHONY: demo vllm test bench lint dev sanitize clean
+.PHONY: demo vllm test bench lint dev sanitize fuzz clean
 
 # Search against sampling at equal tokens, with the embedded pair, on held-out problems.
 demo: $(VENV)/.installed
@@ -32,13 +34,14 @@ demo: $(VENV)/.installed
 vllm: $(VENV)/.vllm
 
 # Everything that must be green: lint, Python tests, answers of the benches, C++ tests, signatures of
-# all compilers and instruction sets, sanitizers.
+# all compilers and instruction sets, sanitizers, fuzz targets.
 test: $(VENV)/.test lint
 	RTS_OPERATIONS=$(OPERATIONS) $(BIN)/pytest
 	$(BIN)/pytest bench
 	$(IN_VENV) tests/signatures.sh
 	$(IN_VENV) tests/differential.sh $(CORE_OPERATIONS)
 	$(IN_VENV) tests/sanitizers.sh $(OPERATIONS)
+	$(IN_VENV) tests/fuzz.sh $(FUZZ_SECONDS)
 
 # Latency profiles.
 bench: $(VENV)/.test
@@ -51,6 +54,9 @@ lint: $(VENV)/.test
 
 sanitize: $(VENV)/.test
 	$(IN_VENV) tests/sanitizers.sh $(OPERATIONS)
+
+fuzz: $(VENV)/.test
+	$(IN_VENV) tests/fuzz.sh $(FUZZ_SECONDS)
 
 # An editable install, for working on the project.
 dev: $(VENV)/.test

@@ -9,6 +9,13 @@
 #include "core/tree.h"
 
 namespace rts {
+namespace {
+
+// 2**31 values of the largest range (params.cc), and rewards on their way. A score made of more might
+// overflow, and NaN scores have no order.
+constexpr double kLargestSum = 1e110;
+
+}  // namespace
 
 void Tree::RebuildDerived() {
   NodeStore& nodes = storage_.nodes;
@@ -129,7 +136,7 @@ void Tree::FromColumns(const Columns& columns) {
     }
     const double sum = columns.value_sum[id];
     const double visits = columns.visit_count[id];
-    if (!std::isfinite(sum)) fail(id, "has a value that is not finite");
+    if (!(std::abs(sum) <= kLargestSum)) fail(id, "has a value beyond any sum of values");
     if (visits > std::numeric_limits<std::int32_t>::max()) fail(id, "has 2**31 visits or more");
     const double slack = 1e-9 * (1 + visits) * (1 + std::abs(shared_->params.value_max) +
                                                 std::abs(shared_->params.value_min));

@@ -321,6 +321,18 @@ void TestColumnsThatContradictThemselvesAreRefused() {
   });
 }
 
+void TestImportedSumsWhoseScoresWouldOverflowAreRefused() {
+  SearchParams params;
+  params.backup = BackupMode::kMax;
+  const Shared shared(params);
+  Tree tree(TreeStorage(8, false), shared);
+  tree.Expand(kRootId, 2, nullptr, nullptr, nullptr);
+  tree.Backup(1, 1.0);
+  Tree::Columns columns = tree.ToColumns();
+  columns.value_sum[0] = columns.value_sum[1] = 1e308;
+  CHECK_THROWS(tree.FromColumns(columns), Fault::kCorruptData);
+}
+
 // A drive of all moves with the invariants checked on the way; the differential tests compare the
 // answers with the reference, this one runs under sanitizers without Python.
 void TestRandomMovesKeepTheInvariants() {
@@ -379,6 +391,7 @@ int main() {
           {"reroot at a leaf", &TestRerootAtALeafLeavesOneNode},
           {"65,535 in flight", &TestInFlightStopsAt65535},
           {"bad columns", &TestColumnsThatContradictThemselvesAreRefused},
+          {"large sums", &TestImportedSumsWhoseScoresWouldOverflowAreRefused},
           {"random moves", &TestRandomMovesKeepTheInvariants},
       });
 }

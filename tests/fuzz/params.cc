@@ -1,0 +1,95 @@
+// The bytes are settings, good or bad: they are refused, or a search with the most extreme values and
+// rewards has finite scores and does what the twin does.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "check.h"
+#include "core/error.h"
+#include "core/selection.h"
+#include "support/pair.h"
+#include "support/random_operations.h"
+
+namespace {
+
+constexpr std::int64_t kMostNodes = 400;
+
+rts::SearchParams Params(const std::uint8_t*& data) {
+  const auto read = [&](auto& field) {
+    std::memcpy(&field, data, sizeof(field));
+    data += sizeof(field);
+  };
+  std::uint8_t choices[4];
+  for (std::uint8_t& choice : choices) read(choice);
+  rts::SearchParams params;
+  params.rule = static_cast<rts::Rule>(choices[0] % 4);
+  params.backup = static_cast<rts::BackupMode>(choices[1] % 2);
+  params.first_play = static_cast<rts::FirstPlay>(choices[2] % 3);
+  params.revisit_terminal = choices[3] % 2 == 1;
+  for (double* field : {&params.exploration, &params.first_play_value, &params.virtual_loss,
+                        &params.discount, &params.value_min, &params.value_max}) {
+    read(*field);
+  }
+  read(params.max_nodes);
+  return params;
+}
+constexpr std::size_t kBytesOfParams = 4 + 6 * 8 + 8;
+
+void CheckScores(rts::Forest& forest, const rts::RootTables& roots) {
+  const rts::Scorer scorer(forest.params(), roots);
+  const std::vector<rts::Node> nodes = forest.Nodes(0);
+  for (const rts::Node& node : nodes) {
+    if (node.parent == rts::kNoNode) continue;
+    const rts::Score score = scorer.Of(scorer.ForParent(nodes[node.parent]), node);
+    const bool is_first = score.score == std::numeric_limits<double>::infinity() &&
+                          score.visits == 0 &&
+                          forest.params().first_play == rts::FirstPlay::kFirst;
+    CHECK(is_first || std::isfinite(score.score));
+    CHECK(std::isfinite(score.value));
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const rts::RootTables roots;
+  if (size < kBytesOfParams) return -1;
+  const std::uint8_t* end = data + size;
+  rts::SearchParams params = Params(data);
+  try {
+    params.Validate();
+  } catch (const rts::Error& error) {
+    CHECK_EQ(error.fault(), rts::Fault::kInvalidArgument);
+    return 0;
+  }
+  params.max_nodes = std::min(params.max_nodes, kMostNodes);
+  rts::Pair pair(params);
+  pair.Create(1);
+  constexpr float kLargestReward = std::numeric_limits<float>::max();
+  rts::BytesAsChoices choices({data, end});
+  for (int i = 0; i < 12; ++i) {
+    rts::Batch batch;
+    batch.trees.assign(4, 0);
+    pair.Select(batch);
+    CheckScores(pair.core(), roots);
+    batch.trees.clear();
+    for (const auto& [tree, leaf] : pair.Selected()) {
+      batch.trees.push_back(tree);
+      batch.nodes.push_back(leaf);
+      batch.counts.push_back(2);
+      batch.priors.insert(batch.priors.end(), {1, 0});
+      batch.values.push_back(choices.Of({params.value_max, params.value_min}));
+      batch.rewards.push_back(choices.Of({0.0f, kLargestReward, -kLargestReward}));
+      batch.rewards.push_back(choices.Of({0.0f, kLargestReward, -kLargestReward}));
+    }
+    pair.Expand(batch);
+    pair.Backup(batch, /*release=*/i % 3 != 2);
+    CheckScores(pair.core(), roots);
+    pair.CheckAll();
+  }
+  return 0;
+}
