@@ -36,6 +36,14 @@ void CheckFinite(const char* name, std::span<const float> values) {
   }
 }
 
+// So that adding `more` entries cannot fail. Twice as much at least: reserve() alone would copy all of
+// them whenever a tree is made.
+template <typename T>
+void MakeRoom(std::vector<T>& entries, std::size_t more) {
+  if (entries.capacity() - entries.size() >= more) return;
+  entries.reserve(std::max(entries.size() + more, 2 * entries.capacity()));
+}
+
 const SearchParams& Validated(const SearchParams& params) {
   params.Validate();
   return params;
@@ -145,7 +153,7 @@ std::vector<TreeId> Forest::CreateTrees(std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) fresh.push_back(NewTree());
   std::vector<TreeId> ids;
   ids.reserve(fresh.size());
-  trees_.reserve(trees_.size() + fresh.size());
+  MakeRoom(trees_, fresh.size());
   for (auto& tree : fresh) {
     ids.push_back(static_cast<TreeId>(trees_.size()));
     trees_.push_back(std::move(tree));
@@ -164,7 +172,7 @@ void Forest::DropTrees(std::span<const TreeId> trees) {
                                            " is named twice: drop each tree once");
     }
   }
-  pool_.reserve(pool_.size() + trees.size());
+  MakeRoom(pool_, trees.size());
   for (const TreeId id : trees) {
     std::unique_ptr<Tree>& tree = trees_[static_cast<std::size_t>(id)];
     pool_.push_back(tree->TakeStorage());
