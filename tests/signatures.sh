@@ -14,6 +14,7 @@ echo
 for compiler in g++ clang++; do
   if ! command -v "$compiler" >/dev/null; then
     printf '%-10s skipped: not installed\n' "$compiler"
+    [[ -z ${RTS_REQUIRE_CLANG:-} ]] || exit 1
     continue
   fi
   for type in Debug Release; do
