@@ -31,7 +31,7 @@ stage "ASan + UBSan: build"
 build_with "$address" address,undefined ON
 stage "ASan + UBSan: C++ tests"
 for test in muzero_test tree_test forest_test select_test allocation_test; do "$address/$test"; done
-"$address/signatures_test" "$root/tests/golden/signatures.json"
+"$address/signatures_test" "$root/rtsearch_fast/bench/signatures.json"
 stage "ASan + UBSan: $operations random operations in C++, against the twin"
 "$address/differential_test" "$operations" 1000000
 

@@ -23,7 +23,7 @@ for compiler in g++ clang++; do
     printf '%-10s %-8s' "$compiler" "$type"
     for set in "${sets[@]}"; do
       code=0
-      RTSEARCH_ISA=$set "$directory/signatures_test" "$root/tests/golden/signatures.json" \
+      RTSEARCH_ISA=$set "$directory/signatures_test" "$root/rtsearch_fast/bench/signatures.json" \
         >"$directory/$set.log" 2>&1 || code=$?
       case $code in
         0) printf ' %-10s' equal ;;

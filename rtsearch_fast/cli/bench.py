@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from .._core import instruction_set
 from ..bench.measurement import Measurement, Profile, read_profile, write_profile
 from ..bench.peers import installed_peers
 from ..bench.report import compared, draw, render_html, require_plots, table, write_bytes
+from ..bench.signature import recorded_signatures, signatures
 from ..bench.suite import Sizes, measure
 from ..errors import DataError
 
@@ -20,6 +22,7 @@ __all__ = ["bench"]
 def bench(
     *,
     rule: Literal["uct", "puct", "mcts_g", "best_first"] = "uct",
+    signature: bool = False,
     quick: bool = False,
     rounds: int = 5,
     peers: bool = True,
@@ -39,6 +42,9 @@ def bench(
     ----------
     rule
         How leaves are selected; peers are measured beside uct only.
+    signature
+        Instead of measuring, run fixed searches, and compare the signatures of their trees with the
+        recorded ones: of any build on any machine they must be the same.
     quick
         Trees of 1,000 and 10,000 simulations and 4 children only.
     rounds
@@ -54,6 +60,8 @@ def bench(
     html
         Write figures and plot into this page.
     """
+    if signature:
+        return _print_signatures()
     # what cannot be kept is not measured
     for path in (json, plot, html):
         if path is not None and not path.parent.is_dir():
@@ -77,6 +85,16 @@ def bench(
     if earlier is not None:
         print(f"\ncompared with {compare}:\n{compared(earlier, profile)}")
     return 0
+
+
+def _print_signatures() -> int:
+    found, recorded = signatures(), recorded_signatures()
+    for name, value in found.items():
+        print(f"{value}  {name}{'' if value == recorded.get(name) else '  NOT AS RECORDED'}")
+    wrong = sum(value != recorded.get(name) for name, value in found.items())
+    isa = instruction_set()
+    print(f"{len(found) - wrong} of {len(found)} as recorded, instruction set {isa}")
+    return 1 if wrong else 0
 
 
 def _tell(m: Measurement) -> None:

@@ -300,7 +300,7 @@ def test_sdist_when_built_holds_what_a_build_and_its_tests_need(sdist: Path) -> 
         "csrc/core/forest.cc",
         "kernels/__init__.py",
         "rtsearch_fast/_core.pyi",
-        "tests/golden/signatures.json",
+        "rtsearch_fast/bench/signatures.json",
         "bench/core_loop.cc",
     ):
         assert needed in names

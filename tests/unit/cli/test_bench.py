@@ -68,3 +68,19 @@ def test_bench_when_told_nonsense_says_so_in_one_line(
     outcome = rtsearch("bench", "--quick", "--no-peers", *arguments)
     assert outcome.code != 0 and message in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
+
+
+def test_bench_signature_when_the_build_is_right_says_so(
+    rtsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = rtsearch("bench", "--signature")
+    assert outcome.code == 0, outcome.err
+    count = len(command.recorded_signatures())
+    last = outcome.out.splitlines()[-1]
+    assert last.startswith(f"{count} of {count} as recorded, instruction set ")
+
+    other = dict(command.recorded_signatures(), uct="0" * 16)
+    monkeypatch.setattr(command, "recorded_signatures", lambda: other)
+    outcome = rtsearch("bench", "--signature")
+    assert outcome.code == 1
+    assert "0e0d43d9da74dce6  uct  NOT AS RECORDED\n" in outcome.out
