@@ -40,6 +40,24 @@ class Life:
         self.rng = np.random.default_rng(seed)
         self.trees = np.empty(0, np.int32)
         self.created = self.simulations = self.reroots = 0
+        self.fill()
+
+    def fill(self) -> None:
+        """Touch all memory that trees will ever lie in: as many as there are, at their largest."""
+        trees = self.forest.create_trees(MOST_TREES + 1)  # an import is made before its origin goes
+        size, level = 1, np.zeros(1, np.uint32)
+        while len(level):
+            new = len(level) * CHILDREN
+            below = np.arange(size, size + new, dtype=np.uint32)
+            counts = np.full(len(level), CHILDREN, np.int32)
+            for tree in trees:
+                of_tree = np.full(new, tree, np.int32)
+                rewards = np.ones(new, np.float32)
+                self.forest.expand(of_tree[: len(level)], level, counts, rewards=rewards)
+                self.forest.backup(of_tree, below, np.ones(new))
+            size += new
+            level = below[: (MOST_NODES - size) // CHILDREN]
+        self.forest.drop_trees(trees)
 
     def step(self) -> None:
         kind = self.rng.random()
