@@ -8,9 +8,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/support/build.sh"
 
 source=$root/build/mutants/source
 directory=$root/build/mutants/tests
-tests=(select_test tree_test forest_test signatures_test allocation_test differential_test)
+tests=(muzero_test select_test tree_test forest_test signatures_test allocation_test differential_test)
 # only what differs, so that another run builds little
-(cd "$root" && find CMakeLists.txt csrc bench tests/cpp tests/golden -type f) |
+(cd "$root" && find CMakeLists.txt csrc bench tests/cpp rtsearch_fast/bench/signatures.json -type f) |
   while read -r file; do
     cmp -s "$root/$file" "$source/$file" || install -D -m 644 "$root/$file" "$source/$file"
   done
@@ -25,7 +25,7 @@ failing_test() {
   local test arguments
   for test in "${tests[@]}"; do
     arguments=()
-    if [[ $test == signatures_test ]]; then arguments=("$source/tests/golden/signatures.json"); fi
+    if [[ $test == signatures_test ]]; then arguments=("$source/rtsearch_fast/bench/signatures.json"); fi
     timeout 120 "$directory/$test" "${arguments[@]}" >"$directory/test.log" 2>&1 ||
       { echo "$test"; return; }
   done
