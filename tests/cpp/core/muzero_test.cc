@@ -137,8 +137,8 @@ std::vector<std::uint64_t> Halving(std::uint64_t considered, std::uint64_t num_s
 }
 
 void TestConsideredVisitsAreThoseOfSequentialHalving() {
-  for (const std::uint64_t considered : {0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 100}) {
-    for (const std::uint64_t simulations : {1, 2, 7, 16, 50, 200, 1000}) {
+  for (const std::uint64_t considered : {0u, 1u, 2u, 3u, 4u, 5u, 7u, 8u, 9u, 16u, 17u, 100u}) {
+    for (const std::uint64_t simulations : {1u, 2u, 7u, 16u, 50u, 200u, 1000u}) {
       const std::size_t length = 300;
       const auto wanted = Halving(considered, simulations, length);
       for (std::size_t i = 0; i < length; ++i) {
