@@ -89,6 +89,13 @@ void CheckChoice(const SearchParams& params, Isa isa, const NodeStore& nodes,
   CHECK_EQ(choice.visits, wanted.visits);
 }
 
+void TestTableOfRootsEndsWhereItEnds() {
+  const RootTables roots;
+  for (std::uint64_t n = 0; n < RootTables::kSize + 4; ++n) {
+    CHECK_EQ(roots.SqrtLog(n), SqrtLogOf(n));
+  }
+}
+
 void TestChoicesAreThoseOfTheScorer() {
   std::mt19937_64 random(11);
   const RootTables roots;
@@ -118,5 +125,8 @@ void TestChoicesAreThoseOfTheScorer() {
 
 int main() {
   return check::RunAll("select_test",
-                            {{"choices", &rts::TestChoicesAreThoseOfTheScorer}});
+                       {
+                           {"table of roots", &rts::TestTableOfRootsEndsWhereItEnds},
+                           {"choices", &rts::TestChoicesAreThoseOfTheScorer},
+                       });
 }
