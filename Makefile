@@ -24,7 +24,7 @@ SOURCES := $(shell find csrc rtsearch_fast kernels -name '*.cc' -o -name '*.h' -
 	-o -name '*.py' -o -name '*.pyi' -o -name '*.json*' -o -name '*.yaml' -o -name '*.safetensors' 2>/dev/null) \
 	CMakeLists.txt pyproject.toml
 
-.PHONY: demo vllm test bench lint dev sanitize fuzz mutants clean
+.PHONY: demo vllm test bench lint dev sanitize fuzz mutants coverage clean
 
 # Search against sampling at equal tokens, with the embedded pair, on held-out problems.
 demo: $(VENV)/.installed
@@ -58,9 +58,12 @@ sanitize: $(VENV)/.test
 fuzz: $(VENV)/.test
 	$(IN_VENV) tests/fuzz.sh $(FUZZ_SECONDS)
 
-# Would the C++ tests notice a bug?
+# Would the C++ tests notice a bug, and which lines of the core do they run?
 mutants: $(VENV)/.test
 	$(IN_VENV) tests/mutants.sh
+
+coverage: $(VENV)/.test
+	$(IN_VENV) tests/coverage.sh
 
 # An editable install, for working on the project.
 dev: $(VENV)/.test
