@@ -1,6 +1,7 @@
 #include "core/tree.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 namespace rts {
@@ -97,18 +98,20 @@ void Tree::Descend(const Shared& shared, Walker* walkers, std::size_t count, Nod
 
 Choice Tree::Weigh(NodeId id, const ScoreTerms& terms) {
   const NodeStore& nodes = storage_.nodes;
-  siblings_.clear();
+  Sibling* const first = shared_->siblings.data();
+  Sibling* end = first;
   ForEachChild(id, [&](NodeId child_id) {
     const Node child = nodes.Get(child_id);
     const auto [value, is_visited] = scorer_.ValueOf(terms, child);
-    siblings_.push_back({child_id, !child.Has(Node::kUnavailable), is_visited, child.prior, value,
-                         static_cast<double>(child.visit_count) + child.in_flight, 0});
+    *end++ = {child_id, !child.Has(Node::kUnavailable), is_visited, child.prior, value,
+              static_cast<double>(child.visit_count) + child.in_flight, 0};
   });
-  if (params().rule == Rule::kMuZero) return ChooseMuZero(siblings_, terms);
+  const std::span siblings(first, end);
+  if (params().rule == Rule::kMuZero) return ChooseMuZero(siblings, terms);
   const double raw_value =
       nodes.visit_count(id) > 0 ? storage_.raw_values[id] : params().value_min;
-  if (id != kRootId) return ChooseGumbel(siblings_, raw_value, params());
-  return ChooseGumbelRoot(siblings_, raw_value, params(), plan_);
+  if (id != kRootId) return ChooseGumbel(siblings, raw_value, params());
+  return ChooseGumbelRoot(siblings, raw_value, params(), plan_);
 }
 
 // --- expand ------------------------------------------------------------------------

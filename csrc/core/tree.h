@@ -45,8 +45,14 @@ struct Shared {
   SearchParams params;
   RootTables roots;
   Selection selection;
+  // Scratch of Tree::Weigh with room for any group of siblings, so that no selection fails.
+  mutable Arena<Sibling> siblings;
 
-  explicit Shared(const SearchParams& p) : params(p), selection(SelectionFor(p, BestIsa())) {}
+  explicit Shared(const SearchParams& p)
+      : params(p),
+        selection(SelectionFor(p, BestIsa())),
+        siblings(p.WeighsSiblings() ? Arena<Sibling>(static_cast<std::size_t>(p.max_nodes))
+                                    : Arena<Sibling>()) {}
 };
 
 class Tree {
@@ -179,7 +185,6 @@ class Tree {
   // empty lists may be left over from claims.
   std::unordered_map<NodeId, std::vector<ChildGroup>> more_children_;
   GumbelPlan plan_;
-  std::vector<Sibling> siblings_;  // scratch of Weigh
 };
 
 template <typename F>

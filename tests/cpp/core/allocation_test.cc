@@ -70,8 +70,9 @@ using Ids = std::vector<NodeId>;
 using Counts = std::vector<std::int32_t>;
 using Values = std::vector<double>;
 
-constexpr Rule kRules[] = {Rule::kUct, Rule::kPuct, Rule::kMctsG, Rule::kBestFirst};
-constexpr TreeId kBusy = 0;  // with a leaf in flight
+constexpr Rule kRules[] = {Rule::kUct,       Rule::kPuct,   Rule::kMctsG,
+                           Rule::kBestFirst, Rule::kMuZero, Rule::kGumbel};
+constexpr TreeId kBusy = 0;  // with two leaves in flight, the first of them expanded
 constexpr TreeId kAtRest = 2;
 
 void Expand(Forest& forest, const Trees& trees, const Ids& nodes, const Counts& counts) {
@@ -92,9 +93,45 @@ std::unique_ptr<Forest> Grown(Rule rule) {
     Expand(*forest, {tree, tree, tree, tree}, {1, kRootId, 2, 1}, {3, 2, 2, 2});
     forest->Backup(Trees{tree, tree}, Ids{1102, 1104}, Values{0.5, 1.0}, false);
   }
-  Ids leaf(1);
-  forest->Select(Trees{kBusy}, leaf);
+  Ids leaves(2);
+  forest->Select(Trees{kBusy, kBusy}, leaves);
+  Expand(*forest, {kBusy}, {leaves[0]}, {2});
   return forest;
+}
+
+Ids Selected(Forest& forest) {
+  Ids selected;
+  const std::vector<Node> nodes = forest.Nodes(kBusy);
+  for (NodeId id = 0; id < nodes.size(); ++id) {
+    if (nodes[id].Has(Node::kSelected)) selected.push_back(id);
+  }
+  return selected;
+}
+
+// The leaf before the node that is expanded again, whose further children are then a group apart.
+void AdvanceSelected(Forest& forest) {
+  const Ids selected = Selected(forest);
+  Ids nodes;
+  for (const bool is_leaf : {true, false}) {
+    for (const NodeId id : selected) {
+      if (forest.Children(kBusy, id).empty() == is_leaf) nodes.push_back(id);
+    }
+  }
+  Ids first(2);
+  Ids leaves(2);
+  forest.Advance(Trees{kBusy, kBusy}, nodes, Counts{2, 3}, Values{0.5, 1.0}, {}, {}, {}, first,
+                 leaves);
+}
+
+// So that another child than before is the best of the root's.
+void SetGumbel(Forest& forest) {
+  std::vector<float> noise(forest.Children(kAtRest, kRootId).size());
+  noise[7] = 5;
+  if (forest.params().rule == Rule::kGumbel) {
+    forest.SetGumbel(kAtRest, noise, 20, 4);
+  } else {
+    CHECK_THROWS(forest.SetGumbel(kAtRest, noise, 20, 4), Fault::kInvalidArgument);
+  }
 }
 
 struct Snapshot {
@@ -112,9 +149,22 @@ struct Snapshot {
         numbers.insert(numbers.end(), {node.in_flight, node.bits, node.link, node.open});
       }
       for (const NodeId child : forest.Children(tree, kRootId)) numbers.push_back(child);
+      for (const std::byte byte : forest.ToBytes(tree)) {
+        numbers.push_back(std::to_integer<std::uint64_t>(byte));
+      }
+      // What the plan of a root shows in. The frontier would not be as it was afterwards.
+      if (!forest.params().IsGlobal()) AddNextLeaves(forest, tree);
     }
   }
   bool operator==(const Snapshot&) const = default;
+
+  void AddNextLeaves(Forest& forest, TreeId tree) {
+    Ids leaves(4);
+    forest.Select(Trees(4, tree), leaves);
+    numbers.insert(numbers.end(), leaves.begin(), leaves.end());
+    std::erase(leaves, kNoNode);
+    forest.Release(Trees(leaves.size(), tree), leaves);
+  }
 
   std::size_t num_trees;
   std::vector<std::uint64_t> numbers;
@@ -143,6 +193,8 @@ const Operation kOperations[] = {
     {"expand a leaf to many", [](Forest& f) { Expand(f, {kBusy, kAtRest}, {6, 7}, {2, 1500}); }},
     {"backup",
      [](Forest& f) { f.Backup(Trees{kBusy, kAtRest}, Ids{3, 1}, Values{0.5, 0.5}, false); }},
+    {"advance", &AdvanceSelected},
+    {"set gumbel", &SetGumbel},
     {"reroot", [](Forest& f) { f.Reroot(kAtRest, 1); }},
     {"reroot where it is", [](Forest& f) { f.Reroot(kAtRest, kRootId); }},
     {"export and import", [](Forest& f) { f.FromBytes(f.ToBytes(kAtRest)); }},
@@ -156,6 +208,15 @@ const Operation kOperations[] = {
     {"refused release",
      [](Forest& f) {
        CHECK_THROWS(f.Release(Trees{kBusy, kAtRest}, Ids{3, 3}), Fault::kTreeState);
+     }},
+    {"refused advance",
+     [](Forest& f) {
+       Ids nodes{Selected(f).front(), 3};
+       Ids first(2);
+       Ids leaves(2);
+       CHECK_THROWS(f.Advance(Trees{kBusy, kAtRest}, nodes, Counts{2, 2}, Values{0.5, 0.5}, {},
+                              {}, {}, first, leaves),
+                    Fault::kTreeState);
      }},
     {"refused reroot", [](Forest& f) { CHECK_THROWS(f.Reroot(kBusy, 1), Fault::kTreeState); }},
     {"refused expansion",
