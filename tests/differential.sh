@@ -8,6 +8,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/support/build.sh"
 
 directory=$root/build/release
 build "$directory" all -DCMAKE_BUILD_TYPE=Release
-for test in tree_test forest_test allocation_test select_test; do "$directory/$test"; done
-"$directory/signatures_test" "$root/rtsearch_fast/bench/signatures.json"
+for test in muzero_test tree_test forest_test allocation_test select_test; do
+  "$directory/$test"
+done
+"$directory/signatures_test" "$root/tests/golden/signatures.json"
 "$directory/differential_test" "${1:-10000000}" "${2:-1}"

@@ -67,6 +67,12 @@ std::map<std::string, Search> Searches() {
                             })},
       {"best_first_batch_8", search(Rule::kBestFirst, 1.0, 8,
                                     [](SearchParams& p) { p.first_play = FirstPlay::kParent; })},
+      {"muzero", search(Rule::kMuZero, 1.25, 1, as_it_is)},
+      {"muzero_discount_batch_8",
+       search(Rule::kMuZero, 1.25, 8, [](SearchParams& p) { p.discount = 0.9; })},
+      {"gumbel", search(Rule::kGumbel, 1.0, 1, as_it_is)},
+      {"gumbel_discount_batch_8",
+       search(Rule::kGumbel, 1.0, 8, [](SearchParams& p) { p.discount = 0.9; })},
   };
 }
 
@@ -113,6 +119,11 @@ std::uint64_t SignatureOf(const Search& search) {
     values.clear();
     for (const NodeId leaf : leaves) values.push_back(Hashed(leaf, 5));
     forest.Backup(std::vector<TreeId>(leaves.size(), tree), leaves, values, /*release=*/true);
+    if (done == 0 && search.params.rule == Rule::kGumbel) {
+      std::vector<float> noise;
+      for (NodeId i = 0; i < kChildren; ++i) noise.push_back(static_cast<float>(Hashed(i, 6) * 4));
+      forest.SetGumbel(tree, noise, kSimulations, /*max_considered=*/3);
+    }
     done += leaves.size();
   }
   return forest.Signature(tree);

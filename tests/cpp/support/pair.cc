@@ -75,11 +75,7 @@ void Pair::Select(const Batch& batch) {
     forest.Select(batch.trees, found);
     return found;
   });
-  if (leaves.index() == 0) return;
-  for (std::size_t i = 0; i < batch.trees.size(); ++i) {
-    const NodeId leaf = std::get<1>(leaves)[i];
-    if (leaf != kNoNode) selected_[static_cast<std::size_t>(batch.trees[i])].push_back(leaf);
-  }
+  if (leaves.index() == 1) PutIn(batch, std::get<1>(leaves));
 }
 
 void Pair::Expand(const Batch& batch) {
@@ -99,12 +95,40 @@ void Pair::Backup(const Batch& batch, bool release) {
   if (done.index() == 1 && release) TakeOut(batch);
 }
 
+void Pair::Advance(const Batch& batch) {
+  const auto outcome = Both("advance", [&](auto& forest) {
+    std::vector<NodeId> first(batch.trees.size());
+    std::vector<NodeId> leaves(batch.trees.size());
+    forest.Advance(batch.trees, batch.nodes, batch.counts, batch.values, batch.priors,
+                   batch.terminal, batch.rewards, first, leaves);
+    return std::vector{first, leaves};
+  });
+  if (outcome.index() == 0) return;
+  TakeOut(batch);
+  PutIn(batch, std::get<1>(outcome).back());
+}
+
 void Pair::Release(const Batch& batch) {
   const auto done = Both("release", [&](auto& forest) {
     forest.Release(batch.trees, batch.nodes);
     return true;
   });
   if (done.index() == 1) TakeOut(batch);
+}
+
+void Pair::SetRewards(const Batch& batch) {
+  Both("set rewards", [&](auto& forest) {
+    forest.SetRewards(batch.trees, batch.nodes, batch.rewards);
+    return true;
+  });
+}
+
+void Pair::SetGumbel(TreeId tree, const std::vector<float>& noise, std::int64_t num_simulations,
+                     std::int64_t max_considered) {
+  Both("set gumbel", [&](auto& forest) {
+    forest.SetGumbel(tree, noise, num_simulations, max_considered);
+    return true;
+  });
 }
 
 void Pair::Reroot(TreeId tree, NodeId node) {
@@ -150,6 +174,13 @@ std::vector<std::pair<TreeId, NodeId>> Pair::Selected() const {
 void Pair::Forget(TreeId tree) {
   std::erase(alive_, tree);
   selected_[static_cast<std::size_t>(tree)].clear();
+}
+
+void Pair::PutIn(const Batch& batch, const std::vector<NodeId>& leaves) {
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (leaves[i] == kNoNode) continue;
+    selected_[static_cast<std::size_t>(batch.trees[i])].push_back(leaves[i]);
+  }
 }
 
 void Pair::TakeOut(const Batch& batch) {

@@ -41,7 +41,11 @@ class Pair {
   void Select(const Batch& batch);
   void Expand(const Batch& batch);
   void Backup(const Batch& batch, bool release);
+  void Advance(const Batch& batch);
   void Release(const Batch& batch);
+  void SetRewards(const Batch& batch);
+  void SetGumbel(TreeId tree, const std::vector<float>& noise, std::int64_t num_simulations,
+                 std::int64_t max_considered);
   void Reroot(TreeId tree, NodeId node);
   // Export and import; the copy, at rest, takes the place of the tree.
   void Replace(TreeId tree);
@@ -59,6 +63,7 @@ class Pair {
   template <typename Call>
   auto Both(const char* name, const Call& call);
   void Forget(TreeId tree);
+  void PutIn(const Batch& batch, const std::vector<NodeId>& leaves);
   void TakeOut(const Batch& batch);
 
   Forest core_;

@@ -38,17 +38,10 @@ void SpoilTrees(std::vector<TreeId>& trees, Choices& choices) {
   trees[place] = choices.Of({-1, 1 << 30, 0});  // the first tree is often gone
 }
 
-void RandomExpand(Pair& pair, Batch& batch, Choices& choices) {
-  const auto waiting = pair.Selected();
+// Children of the nodes of the batch.
+void RandomChildren(Batch& batch, Choices& choices) {
   std::size_t total = 0;
-  for (TreeId& tree : batch.trees) {
-    if (!waiting.empty() && !choices.OneIn(3)) {
-      const auto [of, leaf] = waiting[choices.Below(static_cast<std::uint32_t>(waiting.size()))];
-      tree = of;
-      batch.nodes.push_back(leaf);
-    } else {
-      batch.nodes.push_back(RandomNode(pair, tree, choices));
-    }
+  for (std::size_t i = 0; i < batch.nodes.size(); ++i) {
     const bool is_wide = choices.OneIn(200);
     batch.counts.push_back(is_wide ? static_cast<std::int32_t>(choices.Below(1100))
                                    : choices.Of({0, 1, 2, 3, 4, 4}));
@@ -67,7 +60,7 @@ void RandomExpand(Pair& pair, Batch& batch, Choices& choices) {
       batch.rewards.push_back(choices.Of({0.0f, 0.5f, -0.25f, -0.0f}));
     }
   }
-  if (!choices.OneIn(50)) return;
+  if (batch.counts.empty() || !choices.OneIn(50)) return;
   const float bad = choices.Of({kNan, kInfinity, -0.5f, 1.5f});
   switch (choices.Below(4)) {
     case 0:
@@ -84,6 +77,20 @@ void RandomExpand(Pair& pair, Batch& batch, Choices& choices) {
   }
 }
 
+void RandomExpand(Pair& pair, Batch& batch, Choices& choices) {
+  const auto waiting = pair.Selected();
+  for (TreeId& tree : batch.trees) {
+    if (!waiting.empty() && !choices.OneIn(3)) {
+      const auto [of, leaf] = waiting[choices.Below(static_cast<std::uint32_t>(waiting.size()))];
+      tree = of;
+      batch.nodes.push_back(leaf);
+    } else {
+      batch.nodes.push_back(RandomNode(pair, tree, choices));
+    }
+  }
+  RandomChildren(batch, choices);
+}
+
 // So many visits of one node that the tables of roots end (support/numeric.h).
 void ManyVisits(Pair& pair, TreeId tree, Choices& choices) {
   Batch batch;
@@ -93,7 +100,8 @@ void ManyVisits(Pair& pair, TreeId tree, Choices& choices) {
   pair.Backup(batch, /*release=*/false);
 }
 
-// Release selected leaves, with a backup or without; sometimes one twice, or one that is not.
+// Release selected leaves: alone, with a backup, or with all of a step of a search. Sometimes one
+// twice, or one that is not selected.
 std::uint32_t RandomFinish(Pair& pair, Batch& batch, Choices& choices) {
   auto waiting = pair.Selected();
   const std::size_t wanted = batch.trees.size();
@@ -111,26 +119,70 @@ std::uint32_t RandomFinish(Pair& pair, Batch& batch, Choices& choices) {
     batch.trees.push_back(is_twice ? batch.trees.front() : others.front());
     batch.nodes.push_back(is_twice ? batch.nodes.front() : kRootId);
   }
-  if (choices.OneIn(2)) {
+  const std::uint32_t kind = choices.Below(10);
+  if (kind < 3) {
     pair.Release(batch);
   } else {
     for (std::size_t i = 0; i < batch.trees.size(); ++i) {
       batch.values.push_back(RandomValue(pair.core().params(), choices));
     }
-    pair.Backup(batch, /*release=*/true);
+    if (kind < 6) {
+      pair.Backup(batch, /*release=*/true);
+    } else {
+      RandomChildren(batch, choices);
+      pair.Advance(batch);
+    }
   }
   return static_cast<std::uint32_t>(batch.trees.size());
+}
+
+// Of nodes without visits, but for a few that are refused.
+std::uint32_t RandomRewards(Pair& pair, const std::vector<TreeId>& trees, Choices& choices) {
+  Batch batch;
+  for (const TreeId tree : trees) {
+    const std::vector<Node> nodes = pair.core().Nodes(tree);
+    std::vector<NodeId> unvisited;
+    for (NodeId id = kRootId + 1; id < nodes.size(); ++id) {
+      if (nodes[id].visit_count == 0) unvisited.push_back(id);
+    }
+    const bool is_any = choices.OneIn(200);
+    if (unvisited.empty() && !is_any) continue;
+    batch.trees.push_back(tree);
+    batch.nodes.push_back(is_any ? RandomNode(pair, tree, choices)
+                                 : unvisited[choices.Below(
+                                       static_cast<std::uint32_t>(unvisited.size()))]);
+    batch.rewards.push_back(choices.OneIn(200) ? choices.Of({kNan, kInfinity})
+                                               : choices.Of({0.0f, 0.5f, -0.25f, -0.0f, 0.3f}));
+  }
+  pair.SetRewards(batch);
+  return static_cast<std::uint32_t>(batch.trees.size());
+}
+
+void RandomGumbel(Pair& pair, TreeId tree, Choices& choices) {
+  const std::size_t count = pair.core().Children(tree, kRootId).size() + choices.OneIn(20);
+  std::vector<float> noise;
+  for (std::size_t i = 0; i < count; ++i) {
+    noise.push_back(choices.OneIn(4) ? 0 : static_cast<float>(choices.Below(256)) / 32 - 4);
+  }
+  if (count > 0 && choices.OneIn(20)) noise.back() = choices.Of({kNan, kInfinity});
+  pair.SetGumbel(tree, noise, choices.Of({0, 1, 5, 20, 50, 200, 1 << 30}),
+                 choices.Of({0, 1, 2, 3, 5, 16, 16}));
 }
 
 }  // namespace
 
 SearchParams RandomParams(Choices& choices) {
   SearchParams params;
-  params.rule = choices.Of({Rule::kUct, Rule::kPuct, Rule::kMctsG, Rule::kBestFirst});
+  params.rule = choices.Of({Rule::kUct, Rule::kPuct, Rule::kMctsG, Rule::kBestFirst,
+                            Rule::kMuZero, Rule::kGumbel});
   params.backup = choices.Of({BackupMode::kMean, BackupMode::kMean, BackupMode::kMax});
   params.first_play = choices.Of({FirstPlay::kFirst, FirstPlay::kParent, FirstPlay::kValue});
+  if (params.WeighsSiblings()) params.first_play = FirstPlay::kFirst;  // or it is refused
   params.revisit_terminal = choices.OneIn(3);
   params.exploration = choices.Of({0.0, 0.2, 0.4, 1.0, 1.4});
+  params.exploration_base = choices.Of({1.0, 20.0, 19652.0});
+  params.value_scale = choices.Of({0.0, 0.1, 1.0});
+  params.maxvisit_init = choices.Of({0.0, 50.0});
   params.first_play_value = choices.Of({0.0, 0.1, 0.5, -1.0});
   params.virtual_loss = choices.Of({0.0, 1.0, 1.0, 3.0, 0.5});
   params.discount = choices.Of({1.0, 1.0, 0.9, 0.0});
@@ -167,14 +219,19 @@ std::uint32_t RandomStep(Pair& pair, Choices& choices) {
     if (choices.OneIn(100)) ManyVisits(pair, tree, choices);
   } else if (kind < 92) {
     return RandomFinish(pair, batch, choices);
-  } else if (kind < 94) {
+  } else if (kind < 93) {
     pair.Reroot(tree, RandomNode(pair, tree, choices));
     return 1;
-  } else if (kind < 95) {
+  } else if (kind < 94) {
     pair.Drop(choices.OneIn(20) ? -1 : tree);
     return 1;
-  } else if (kind < 96) {
+  } else if (kind < 95) {
     pair.Replace(tree);
+    return 1;
+  } else if (kind < 97) {
+    return RandomRewards(pair, batch.trees, choices);
+  } else if (kind < 98) {
+    RandomGumbel(pair, tree, choices);
     return 1;
   } else {
     pair.Check(tree);

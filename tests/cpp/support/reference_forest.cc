@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <unordered_map>
 #include <unordered_set>
@@ -18,10 +19,10 @@ void Require(bool ok, Fault fault) {
   if (!ok) Refuse(fault);
 }
 
-// ln n by basic operations alone, as the signatures want it.
-double Log(std::uint64_t n) {
+// ln x by basic operations alone, as the signatures want it.
+double Log(double x) {
   int exponent;
-  double m = std::frexp(static_cast<double>(n), &exponent);
+  double m = std::frexp(x, &exponent);
   if (m < 0.70710678118654752) {
     m *= 2;
     exponent -= 1;
@@ -31,6 +32,35 @@ double Log(std::uint64_t n) {
   double series = 1.0 / 21;
   for (int k = 9; k >= 0; --k) series = series * z + 1.0 / (2 * k + 1);
   return exponent * 0.69314718055994531 + 2 * s * series;
+}
+
+// e to the power of x <= 0, likewise; 0 below the normal numbers.
+double Exp(double x) {
+  constexpr double kFactorials[] = {1,    1,     2,      6,       24,       120,       720,
+                                    5040, 40320, 362880, 3628800, 39916800, 479001600, 6227020800};
+  if (x < -708) return 0;
+  const double k = std::floor(x * 1.4426950408889634 + 0.5);
+  const double r = x - k * 0.69314718036912382 - k * 1.9082149292705877e-10;
+  double series = 0;
+  for (std::size_t i = std::size(kFactorials); i-- > 0;) series = series * r + 1 / kFactorials[i];
+  return std::ldexp(series, static_cast<int>(k));
+}
+
+// Sequential halving: the number of visits whose turn it is in simulation `index`.
+std::int64_t ConsideredVisits(std::int64_t considered, std::int64_t num_simulations,
+                              std::int64_t index) {
+  if (considered <= 1) return index;
+  std::int64_t rounds = 0;  // log2, rounded up
+  while (std::int64_t{1} << rounds < considered) ++rounds;
+  std::int64_t visits = 0;  // of each child that is still considered, before this round
+  for (;;) {
+    const std::int64_t each =
+        std::max<std::int64_t>(1, num_simulations / (rounds * considered));
+    if (index < each * considered) return visits + index / considered;
+    visits += each;
+    index -= each * considered;
+    considered = std::max<std::int64_t>(2, considered / 2);
+  }
 }
 
 std::uint64_t MixIn(std::uint64_t state, std::uint64_t word) {
@@ -60,12 +90,13 @@ NodeId ReferenceForest::Select(const TreeNodes& nodes) {
     }
   } else {
     while (leaf->expanded) {
-      Node* best = nullptr;
-      for (Node* child : leaf->children) {
-        if (!HasOpenLeaf(*child)) continue;
-        if (best == nullptr || RankOf(*child) > RankOf(*best)) best = child;
+      const std::vector<Rank> ranks = Ranks(*leaf);
+      std::optional<std::size_t> best;
+      for (std::size_t i = 0; i < ranks.size(); ++i) {
+        if (!HasOpenLeaf(*leaf->children[i])) continue;
+        if (!best || ranks[i] > ranks[*best]) best = i;
       }
-      leaf = best;
+      leaf = leaf->children[*best];
     }
   }
   leaf->selected = true;
@@ -78,22 +109,7 @@ void ReferenceForest::Expand(std::span<const TreeId> trees, std::span<const Node
                              std::span<const std::uint8_t> terminal,
                              std::span<const float> rewards, std::span<NodeId> first_children) {
   const std::vector<Node*> parents = Find(trees, nodes);
-  std::size_t total = 0;
-  for (std::size_t i = 0; i < parents.size(); ++i) {
-    Require(counts[i] >= 0, Fault::kInvalidArgument);
-    Require(!parents[i]->terminal, Fault::kTreeState);
-    total += static_cast<std::size_t>(counts[i]);
-  }
-  std::unordered_map<TreeId, std::int64_t> size;
-  for (std::size_t i = 0; i < trees.size(); ++i) {
-    size.try_emplace(trees[i], NumNodes(trees[i])).first->second += counts[i];
-    Require(size[trees[i]] <= params_.max_nodes, Fault::kArenaFull);
-  }
-  Require(priors.data() == nullptr || priors.size() == total, Fault::kInvalidArgument);
-  Require(terminal.data() == nullptr || terminal.size() == total, Fault::kInvalidArgument);
-  Require(rewards.data() == nullptr || rewards.size() == total, Fault::kInvalidArgument);
-  for (const float prior : priors) Require(prior >= 0 && prior <= 1, Fault::kInvalidArgument);
-  for (const float reward : rewards) Require(std::isfinite(reward), Fault::kInvalidArgument);
+  CheckChildren(trees, parents, counts, priors, terminal, rewards);
   std::size_t next = 0;
   for (std::size_t i = 0; i < parents.size(); ++i) {
     TreeNodes& tree = *trees_[static_cast<std::size_t>(trees[i])];
@@ -112,16 +128,39 @@ void ReferenceForest::Expand(std::span<const TreeId> trees, std::span<const Node
   }
 }
 
+void ReferenceForest::CheckChildren(std::span<const TreeId> trees,
+                                    const std::vector<Node*>& parents,
+                                    std::span<const std::int32_t> counts,
+                                    std::span<const float> priors,
+                                    std::span<const std::uint8_t> terminal,
+                                    std::span<const float> rewards) const {
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < parents.size(); ++i) {
+    Require(counts[i] >= 0, Fault::kInvalidArgument);
+    Require(!parents[i]->terminal, Fault::kTreeState);
+    total += static_cast<std::size_t>(counts[i]);
+  }
+  std::unordered_map<TreeId, std::int64_t> size;
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    size.try_emplace(trees[i], NumNodes(trees[i])).first->second += counts[i];
+    Require(size[trees[i]] <= params_.max_nodes, Fault::kArenaFull);
+  }
+  Require(priors.data() == nullptr || priors.size() == total, Fault::kInvalidArgument);
+  Require(terminal.data() == nullptr || terminal.size() == total, Fault::kInvalidArgument);
+  Require(rewards.data() == nullptr || rewards.size() == total, Fault::kInvalidArgument);
+  for (const float prior : priors) Require(prior >= 0 && prior <= 1, Fault::kInvalidArgument);
+  for (const float reward : rewards) Require(std::isfinite(reward), Fault::kInvalidArgument);
+}
+
 void ReferenceForest::Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
                              std::span<const double> values, bool release) {
   const std::vector<Node*> starts = Find(trees, nodes);
-  for (const double value : values) {
-    Require(params_.value_min <= value && value <= params_.value_max, Fault::kInvalidArgument);
-  }
+  CheckValues(values);
   if (release) CheckSelected(starts);
   for (std::size_t i = 0; i < starts.size(); ++i) {
     double value = values[i];
     for (Node* node = starts[i]; node != nullptr; node = node->parent) {
+      if (node->visit_count == 0) node->raw_value = value;
       if (params_.backup == BackupMode::kMean) {
         node->value_sum += value;
       } else if (node->visit_count == 0 || value > node->value_sum) {
@@ -134,6 +173,27 @@ void ReferenceForest::Backup(std::span<const TreeId> trees, std::span<const Node
   }
 }
 
+void ReferenceForest::CheckValues(std::span<const double> values) const {
+  for (const double value : values) {
+    Require(params_.value_min <= value && value <= params_.value_max, Fault::kInvalidArgument);
+  }
+}
+
+void ReferenceForest::Advance(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                              std::span<const std::int32_t> counts,
+                              std::span<const double> values, std::span<const float> priors,
+                              std::span<const std::uint8_t> terminal,
+                              std::span<const float> rewards, std::span<NodeId> first_children,
+                              std::span<NodeId> leaves) {
+  const std::vector<Node*> starts = Find(trees, nodes);
+  CheckChildren(trees, starts, counts, priors, terminal, rewards);
+  CheckValues(values);
+  CheckSelected(starts);
+  Expand(trees, nodes, counts, priors, terminal, rewards, first_children);
+  Backup(trees, nodes, values, /*release=*/true);
+  Select(trees, leaves);
+}
+
 void ReferenceForest::Release(std::span<const TreeId> trees, std::span<const NodeId> nodes) {
   const std::vector<Node*> starts = Find(trees, nodes);
   CheckSelected(starts);
@@ -143,6 +203,30 @@ void ReferenceForest::Release(std::span<const TreeId> trees, std::span<const Nod
 void ReferenceForest::Release(Node* leaf) {
   leaf->selected = false;
   for (Node* node = leaf; node != nullptr; node = node->parent) --node->in_flight;
+}
+
+void ReferenceForest::SetRewards(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                                 std::span<const float> rewards) {
+  const std::vector<Node*> below = Find(trees, nodes);
+  Require(rewards.size() == below.size(), Fault::kInvalidArgument);
+  for (const float reward : rewards) Require(std::isfinite(reward), Fault::kInvalidArgument);
+  for (const Node* node : below) {
+    Require(node->parent != nullptr && node->visit_count == 0, Fault::kTreeState);
+  }
+  for (std::size_t i = 0; i < below.size(); ++i) below[i]->edge_reward = rewards[i];
+}
+
+void ReferenceForest::SetGumbel(TreeId tree, std::span<const float> noise,
+                                std::int64_t num_simulations, std::int64_t max_considered) {
+  Node& root = *At(tree)[kRootId];
+  const auto is_count = [](std::int64_t n) {
+    return n >= 1 && n <= std::numeric_limits<std::int32_t>::max();
+  };
+  Require(params_.rule == Rule::kGumbel, Fault::kInvalidArgument);
+  Require(noise.size() == root.children.size(), Fault::kInvalidArgument);
+  for (const float gumbel : noise) Require(std::isfinite(gumbel), Fault::kInvalidArgument);
+  Require(is_count(num_simulations) && is_count(max_considered), Fault::kInvalidArgument);
+  root.plan = {{noise.begin(), noise.end()}, num_simulations, max_considered};
 }
 
 // --- selection, from scratch ---------------------------------------------------------
@@ -168,32 +252,128 @@ double ReferenceForest::FirstPlay(const Node& parent) const {
   return std::max(params_.value_min, mean - params_.first_play_value);
 }
 
+std::int64_t ReferenceForest::Visits(const Node& node) const {
+  return node.visit_count + std::int64_t{params_.IsGlobal() ? 0 : node.in_flight};
+}
+
+std::optional<double> ReferenceForest::ValueOf(const Node& node) const {
+  const double loss =
+      params_.virtual_loss * static_cast<double>(Visits(node) - node.visit_count);
+  const double weight = node.visit_count + loss;
+  if (weight == 0) return std::nullopt;
+  const double mean = (Total(node) + loss * params_.value_min) / weight;
+  return node.edge_reward + params_.discount * mean;
+}
+
 ReferenceForest::Rank ReferenceForest::RankOf(const Node& node) const {
   if (node.parent == nullptr) return {};  // the root has no rival
-  const Node& parent = *node.parent;
-  const std::uint64_t in_flight = params_.IsGlobal() ? 0 : node.in_flight;
-  const std::uint64_t visits = node.visit_count + in_flight;
-  const std::uint64_t parent_visits =
-      parent.visit_count + std::uint64_t{params_.IsGlobal() ? 0 : parent.in_flight};
-  const double loss = params_.virtual_loss * static_cast<double>(in_flight);
-  const double weight = node.visit_count + loss;
-  double value = FirstPlay(parent);
-  if (weight > 0) {
-    const double mean = (Total(node) + loss * params_.value_min) / weight;
-    value = node.edge_reward + params_.discount * mean;
-  }
+  const auto visits = static_cast<double>(Visits(node));
+  const auto parent_visits = static_cast<double>(Visits(*node.parent));
+  const double value = ValueOf(node).value_or(FirstPlay(*node.parent));
   double score = value;
   if (visits == 0 && params_.first_play == rts::FirstPlay::kFirst) {
     score = std::numeric_limits<double>::infinity();
   } else if (params_.rule == Rule::kPuct) {
-    score = value + params_.exploration * std::sqrt(static_cast<double>(parent_visits)) *
-                        node.prior / (1.0 + static_cast<double>(visits));
+    score = value + params_.exploration * std::sqrt(parent_visits) * node.prior / (1.0 + visits);
   } else if (params_.rule != Rule::kBestFirst) {
     const double root_log = parent_visits > 0 ? std::sqrt(Log(parent_visits)) : 0.0;
-    score = value + params_.exploration * root_log *
-                        (1.0 / std::sqrt(static_cast<double>(std::max<std::uint64_t>(1, visits))));
+    score = value + params_.exploration * root_log * (1.0 / std::sqrt(std::max(1.0, visits)));
   }
-  return {score, value, -static_cast<std::int64_t>(visits), -std::int64_t{node.id}};
+  return {true, score, value, -Visits(node), -std::int64_t{node.id}};
+}
+
+std::vector<ReferenceForest::Rank> ReferenceForest::Ranks(const Node& parent) const {
+  if (params_.rule == Rule::kMuZero) return MuZeroRanks(parent);
+  if (params_.rule == Rule::kGumbel) return GumbelRanks(parent);
+  std::vector<Rank> ranks;
+  for (const Node* child : parent.children) ranks.push_back(RankOf(*child));
+  return ranks;
+}
+
+std::vector<ReferenceForest::Rank> ReferenceForest::MuZeroRanks(const Node& parent) const {
+  const double base = params_.exploration_base;
+  const auto parent_visits = static_cast<double>(Visits(parent));
+  const double growth = Log((parent_visits + base + 1.0) / base);
+  const double exploration = std::sqrt(parent_visits) * (params_.exploration + growth);
+  double low = FirstPlay(parent);
+  double high = low;
+  for (const Node* child : parent.children) {
+    const double value = ValueOf(*child).value_or(low);
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+  std::vector<Rank> ranks;
+  for (const Node* child : parent.children) {
+    const double value = ValueOf(*child).value_or(low);
+    const double bonus = exploration * child->prior / (1.0 + static_cast<double>(Visits(*child)));
+    const double score = (value - low) / std::max(high - low, 1e-8) + bonus;
+    ranks.push_back({true, score, value, -Visits(*child), -std::int64_t{child->id}});
+  }
+  return ranks;
+}
+
+std::vector<ReferenceForest::Rank> ReferenceForest::GumbelRanks(const Node& parent) const {
+  const std::vector<Node*>& children = parent.children;
+  const std::vector<double> values = CompletedValues(parent);
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  std::int64_t most_visits = 0;
+  std::int64_t all_visits = 0;
+  std::int64_t possible = 0;
+  for (const Node* child : children) {
+    most_visits = std::max(most_visits, Visits(*child));
+    all_visits += Visits(*child);
+    possible += child->prior > 0;
+  }
+  const double factor =
+      (params_.maxvisit_init + static_cast<double>(most_visits)) * params_.value_scale;
+  std::vector<Rank> ranks;
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    const double logit = children[i]->prior > 0 ? Log(children[i]->prior) : -1e9;
+    const double sigma = factor * ((values[i] - *low) / std::max(*high - *low, 1e-8));
+    ranks.push_back({true, logit + sigma, values[i], -Visits(*children[i]),
+                     -std::int64_t{children[i]->id}});
+  }
+  if (parent.parent == nullptr) {
+    const Plan& plan = parent.plan;
+    const std::int64_t turn = ConsideredVisits(std::min(plan.max_considered, possible),
+                                               plan.num_simulations, all_visits);
+    for (std::size_t i = 0; i < children.size(); ++i) {
+      if (i < plan.noise.size()) ranks[i].score += plan.noise[i];
+      ranks[i].is_considered = Visits(*children[i]) == turn;
+    }
+    return ranks;
+  }
+  double highest = -std::numeric_limits<double>::infinity();
+  for (const Rank& rank : ranks) highest = std::max(highest, rank.score);
+  double total = 0;
+  for (const Rank& rank : ranks) total += Exp(rank.score - highest);
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    ranks[i].score = Exp(ranks[i].score - highest) / total -
+                     static_cast<double>(Visits(*children[i])) /
+                         (1.0 + static_cast<double>(all_visits));
+  }
+  return ranks;
+}
+
+// Q of the visited children, v_mix for the others.
+std::vector<double> ReferenceForest::CompletedValues(const Node& parent) const {
+  const double raw_value = parent.visit_count > 0 ? parent.raw_value : params_.value_min;
+  double visits = 0;
+  double priors = 0;
+  double weighted = 0;
+  for (const Node* child : parent.children) {
+    const std::optional<double> value = ValueOf(*child);
+    if (!value) continue;
+    const double prior = std::max<double>(child->prior, 0x1p-126);  // against 0 / 0
+    visits += static_cast<double>(Visits(*child));
+    priors += prior;
+    weighted += prior * *value;
+  }
+  double mixed = raw_value;
+  if (priors > 0) mixed = (raw_value + visits * (weighted / priors)) / (visits + 1.0);
+  std::vector<double> values;
+  for (const Node* child : parent.children) values.push_back(ValueOf(*child).value_or(mixed));
+  return values;
 }
 
 // --- trees ---------------------------------------------------------------------------
@@ -242,6 +422,7 @@ std::vector<NodeId> ReferenceForest::Reroot(TreeId tree, NodeId node) {
   root->parent = nullptr;
   root->prior = 1;
   root->edge_reward = 0;
+  root->plan = {};
   nodes = std::move(kept);
   return mapping;
 }
@@ -257,6 +438,7 @@ TreeId ReferenceForest::Copy(TreeId tree) {
   for (const auto& node : *copy) {
     for (Node*& child : node->children) child = (*copy)[child->id].get();
   }
+  copy->front()->plan = {};
   trees_.push_back(std::move(copy));
   return static_cast<TreeId>(trees_.size() - 1);
 }

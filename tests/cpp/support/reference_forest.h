@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -29,7 +30,16 @@ class ReferenceForest {
               std::span<NodeId> first_children);
   void Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
               std::span<const double> values, bool release);
+  void Advance(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+               std::span<const std::int32_t> counts, std::span<const double> values,
+               std::span<const float> priors, std::span<const std::uint8_t> terminal,
+               std::span<const float> rewards, std::span<NodeId> first_children,
+               std::span<NodeId> leaves);
   void Release(std::span<const TreeId> trees, std::span<const NodeId> nodes);
+  void SetRewards(std::span<const TreeId> trees, std::span<const NodeId> nodes,
+                  std::span<const float> rewards);
+  void SetGumbel(TreeId tree, std::span<const float> noise, std::int64_t num_simulations,
+                 std::int64_t max_considered);
   std::vector<NodeId> Reroot(TreeId tree, NodeId node);
   std::uint64_t Signature(TreeId tree) const;
   std::uint32_t NumNodes(TreeId tree) const;
@@ -38,10 +48,15 @@ class ReferenceForest {
   // Of the flags kTerminal, kExpanded and kSelected; `link` and `open` are the core's own business.
   std::vector<rts::Node> Nodes(TreeId tree) const;
 
-  // What export and import make of a tree: the same, at rest.
+  // What export and import make of a tree: the same, at rest and without a plan.
   TreeId Copy(TreeId tree);
 
  private:
+  struct Plan {  // what SetGumbel sets
+    std::vector<float> noise{};
+    std::int64_t num_simulations = 1;
+    std::int64_t max_considered = 16;
+  };
   struct Node {
     NodeId id = kRootId;
     Node* parent = nullptr;
@@ -51,12 +66,15 @@ class ReferenceForest {
     std::vector<Node*> children{};
     std::uint32_t visit_count = 0;
     double value_sum = 0;
+    double raw_value = 0;  // the first that was backed up to it
+    Plan plan{};           // of a root
     std::uint32_t in_flight = 0;
     bool expanded = false;
     bool selected = false;
   };
   using TreeNodes = std::vector<std::unique_ptr<Node>>;  // by id
   struct Rank {                                          // to be maximised from left to right
+    bool is_considered;  // by sequential halving; true for the other rules
     double score;
     double value;
     std::int64_t fewer_visits;
@@ -67,13 +85,24 @@ class ReferenceForest {
   const TreeNodes& At(TreeId tree) const;
   std::vector<Node*> Find(std::span<const TreeId> trees, std::span<const NodeId> nodes) const;
   NodeId Select(const TreeNodes& nodes);
+  void CheckChildren(std::span<const TreeId> trees, const std::vector<Node*>& parents,
+                     std::span<const std::int32_t> counts, std::span<const float> priors,
+                     std::span<const std::uint8_t> terminal, std::span<const float> rewards) const;
+  void CheckValues(std::span<const double> values) const;
   void CheckSelected(const std::vector<Node*>& nodes) const;
   static void Release(Node* leaf);
   bool IsOpenLeaf(const Node& node) const;
   bool HasOpenLeaf(const Node& node) const;
   double Total(const Node& node) const;
   double FirstPlay(const Node& parent) const;
+  std::int64_t Visits(const Node& node) const;                // N'
+  std::optional<double> ValueOf(const Node& node) const;      // Q; none where N + w f = 0
+  std::vector<double> CompletedValues(const Node& parent) const;
   Rank RankOf(const Node& node) const;
+  // Of all children of `parent`, in their order.
+  std::vector<Rank> Ranks(const Node& parent) const;
+  std::vector<Rank> MuZeroRanks(const Node& parent) const;
+  std::vector<Rank> GumbelRanks(const Node& parent) const;
 
   const SearchParams params_;
   std::vector<std::unique_ptr<TreeNodes>> trees_;  // by id; null once dropped
