@@ -11,7 +11,7 @@ for tool in clang++ llvm-profdata llvm-cov; do
   command -v "$tool" >/dev/null || { stage "coverage: skipped, there is no $tool here"; exit 0; }
 done
 directory=$root/build/coverage
-tests=(tree_test forest_test allocation_test differential_test select_test signatures_test)
+tests=(muzero_test tree_test forest_test allocation_test differential_test select_test signatures_test)
 build "$directory" "${tests[*]}" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Debug \
   -DCMAKE_INTERPROCEDURAL_OPTIMIZATION_DEBUG=OFF \
   -DCMAKE_CXX_FLAGS="-fprofile-instr-generate -fcoverage-mapping"
@@ -19,7 +19,7 @@ rm -f "$directory"/*.profraw
 binaries=()
 for test in "${tests[@]}"; do
   arguments=()
-  if [[ $test == signatures_test ]]; then arguments=("$root/tests/golden/signatures.json"); fi
+  if [[ $test == signatures_test ]]; then arguments=("$root/rtsearch_fast/bench/signatures.json"); fi
   LLVM_PROFILE_FILE=$directory/$test.profraw "$directory/$test" "${arguments[@]}"
   binaries+=(${binaries[0]+-object} "$directory/$test")
 done

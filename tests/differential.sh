@@ -11,5 +11,5 @@ build "$directory" all -DCMAKE_BUILD_TYPE=Release
 for test in muzero_test tree_test forest_test allocation_test select_test; do
   "$directory/$test"
 done
-"$directory/signatures_test" "$root/tests/golden/signatures.json"
+"$directory/signatures_test" "$root/rtsearch_fast/bench/signatures.json"
 "$directory/differential_test" "${1:-10000000}" "${2:-1}"

@@ -139,7 +139,7 @@ def _of_peers(
     if rule != "uct":
         return
     for peer in peers:
-        if simulations > peer.most_simulations:
+        if simulations * children > peer.most_nodes:
             continue
         try:
             for trees in (1, _TREES) if peer.many_trees else (1,):

@@ -24,8 +24,8 @@ class Peer:
     name, version : str
     prepare : callable
         Gives, for (children, simulations, trees), a function that does one whole search.
-    most_simulations : int
-        Of one search that takes seconds, not minutes.
+    most_nodes : int
+        Of a tree that takes seconds, not minutes.
     many_trees : bool
         Can it search many trees in step?
     """
@@ -33,7 +33,7 @@ class Peer:
     name: str
     version: str
     prepare: Callable[[int, int, int], Callable[[], None]]
-    most_simulations: int
+    most_nodes: int
     many_trees: bool = False
 
     @property
@@ -43,11 +43,11 @@ class Peer:
 
 #: Name, distribution, and what a Peer holds besides.
 _KNOWN = (
-    ("LightZero muzero ctree", "LightZero", lightzero.prepare, 10_000, True),
-    ("mctx muzero", "mctx", mctx.prepare, 1_000, True),
-    ("OpenSpiel Python MCTS", "open_spiel", open_spiel.prepare, 10_000, False),
-    ("llm-reasoners MCTS", "llm-reasoners", llm_reasoners.prepare, 1_000, False),
-    ("treequest StandardMCTS", "treequest", treequest.prepare, 1_000, False),
+    ("LightZero muzero ctree", "LightZero", lightzero.prepare, 40_000, True),
+    ("mctx muzero", "mctx", mctx.prepare, 16_000, True),
+    ("OpenSpiel Python MCTS", "open_spiel", open_spiel.prepare, 40_000, False),
+    ("llm-reasoners MCTS", "llm-reasoners", llm_reasoners.prepare, 16_000, False),
+    ("treequest StandardMCTS", "treequest", treequest.prepare, 4_000, False),
 )
 
 

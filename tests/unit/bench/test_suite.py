@@ -32,7 +32,7 @@ def test_measure_when_run_measures_each_size_in_each_way() -> None:
     def prepare(children: int, simulations: int, trees: int):
         return lambda: calls.append((children, simulations, trees))
 
-    peers = [Peer("other", "1", prepare, 30), Peer("many", "2", prepare, 30, many_trees=True)]
+    peers = [Peer("other", "1", prepare, 60), Peer("many", "2", prepare, 60, many_trees=True)]
     told: list[Measurement] = []
     sizes = Sizes("uct", (2,), (30, 50), (100,), rounds=2)
     profile = measure(sizes, peers, told.append)
@@ -61,7 +61,7 @@ def test_measure_when_a_peer_fails_goes_on_without_it(caplog: pytest.LogCaptureF
         raise ImportError("no module named 'x'")
 
     sizes = Sizes("uct", (2,), (30,), (), rounds=1)
-    peers = [Peer("bad", "1", broken, 30), Peer("good", "2", lambda *_: lambda: None, 30)]
+    peers = [Peer("bad", "1", broken, 60), Peer("good", "2", lambda *_: lambda: None, 60)]
     found = {m.what for m in measure(sizes, peers).measurements}
     assert found == {"core loop", "python", "good 2"}
     assert "bad 1 is left out: ImportError: no module named 'x'" in caplog.text
@@ -72,7 +72,7 @@ def test_measure_when_the_rule_is_not_uct_leaves_peers_out() -> None:
         raise AssertionError("was asked")
 
     sizes = Sizes("mcts_g", (2,), (30,), (), rounds=1)
-    found = measure(sizes, [Peer("other", "1", prepare, 30)]).measurements
+    found = measure(sizes, [Peer("other", "1", prepare, 60)]).measurements
     assert {m.what for m in found} == {"core loop", "python"}
     # tiles hold 32 bytes a node, the frontier 12 a group of siblings
     assert found[0].bytes_per_node == pytest.approx(32 + 12 * 30 / 61)
