@@ -1,5 +1,6 @@
 #include "core/bytes.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <string>
@@ -40,8 +41,8 @@ std::uint64_t Checksum(std::span<const std::byte> bytes) {
 
 template <typename T>
 void Write(std::byte*& out, const std::vector<T>& column) {
-  std::memcpy(out, column.data(), column.size() * sizeof(T));
-  out += column.size() * sizeof(T);
+  const auto bytes = std::as_bytes(std::span(column));
+  out = std::copy(bytes.begin(), bytes.end(), out);  // memcpy takes no null, not of nothing either
 }
 
 template <typename T>
