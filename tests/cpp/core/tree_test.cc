@@ -325,7 +325,7 @@ void TestImportedSumsWhoseScoresWouldOverflowAreRefused() {
   SearchParams params;
   params.backup = BackupMode::kMax;
   const Shared shared(params);
-  Tree tree(TreeStorage(8, false), shared);
+  Tree tree(TreeStorage(params), shared);
   tree.Expand(kRootId, 2, nullptr, nullptr, nullptr);
   tree.Backup(1, 1.0);
   Tree::Columns columns = tree.ToColumns();
