@@ -8,6 +8,7 @@ import importlib.util
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError, MissingExtraError
 from .measurement import Measurement, Profile
@@ -15,6 +16,7 @@ from .measurement import Measurement, Profile
 __all__ = ["compared", "draw", "render_html", "require_plots", "table", "write_bytes"]
 
 _Row = tuple[str, ...]
+_LEAVES = "selection among all leaves"  # the panel of MCTS_G
 _HEAD: _Row = ("what", "K", "simulations", "B", "trees", "ns", "low - high", "ratio", "bytes/node")
 
 
@@ -102,29 +104,43 @@ def draw(profile: Profile) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels: dict[str, dict[str, list[Measurement]]] = {}
+    panels: dict[str, dict[tuple[str, int, int], list[Measurement]]] = {}
     for m in profile.measurements:
-        is_leaf = m.what == "global leaf"
-        title = "selection among all leaves" if is_leaf else f"K = {m.children}"
-        line = f"{m.what}, B = {m.batch}" + (f", {m.trees} trees" if m.trees > 1 else "")
-        panels.setdefault(title, {}).setdefault(line, []).append(m)
-    figure = Figure(figsize=(5.5 * len(panels), 4.5), layout="constrained")
+        title = _LEAVES if m.what == "global leaf" else f"K = {m.children}"
+        panels.setdefault(title, {}).setdefault((m.what, m.batch, m.trees), []).append(m)
+    names = list(dict.fromkeys(m.what for m in profile.measurements))
+    figure = Figure(figsize=(3 + 4 * len(panels), 4.5), layout="constrained")
     FigureCanvasAgg(figure)
+    shown: dict[str, Any] = {}
     for number, (title, lines) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), number + 1)
-        for label, points in lines.items():
+        for (what, batch, trees), points in lines.items():
             x = [m.simulations for m in points]
-            axes.plot(x, [m.ns for m in points], marker="o", markersize=4, label=label)
+            color = f"C{names.index(what) % 10}"
+            style = "-" if batch > 1 else "--" if trees == 1 else ":"
+            (line,) = axes.plot(
+                x, [m.ns for m in points], color=color, linestyle=style, marker="o", markersize=4
+            )
+            label = f"{what}, B = {batch}" + (f", {trees} trees" if trees > 1 else "")
+            shown.setdefault(label, line)
             axes.fill_between(
-                x, [m.low for m in points], [m.high for m in points], alpha=0.15, linewidth=0
+                x,
+                [m.low for m in points],
+                [m.high for m in points],
+                color=color,
+                alpha=0.15,
+                linewidth=0,
             )
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xlabel("leaves" if title.startswith("selection") else "simulations")
+        axes.set_ylim(bottom=10)
+        if title == _LEAVES:
+            axes.set_ylim(top=10_000)
+        axes.set_xlabel("leaves" if title == _LEAVES else "simulations")
         axes.set_ylabel("ns a simulation" if number == 0 else "")
         axes.set_title(title)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="x-small")
+    figure.legend(list(shown.values()), list(shown), loc="outside right upper", fontsize="small")
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120, metadata={"Software": None})
     return image.getvalue()
