@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rtsearch_fast.bench import suite
 from rtsearch_fast.bench.measurement import (
     Measurement,
     Profile,
@@ -20,6 +21,13 @@ from rtsearch_fast.bench.peers import Peer, installed_peers
 from rtsearch_fast.bench.report import compared, draw, render_html, table
 from rtsearch_fast.bench.suite import Sizes, measure
 from rtsearch_fast.errors import DataError, MissingExtraError
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "_TURN", 50)
+    monkeypatch.setattr(suite, "_TURN_SECONDS", 1e-4)
+
 
 POINT = Measurement("python", "uct", 4, 1000, 64, 1, 250.0, 240.0, 300.0, 32.0)
 PEER = Measurement("slow 1.0", "uct", 4, 1000, 64, 1, 5000.0, 4000.0, 9000.0)
