@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,10 +88,19 @@ def test_measure_when_the_rule_is_not_uct_leaves_peers_out() -> None:
     assert found[0].bytes_per_node == pytest.approx(32 + 12 * 30 / 61)
 
 
-def test_peers_when_installed_search() -> None:
-    for peer in installed_peers():
-        for trees in (1, 3) if peer.many_trees else (1,):
-            peer.prepare(2, 20, trees)()
+def test_peers_when_installed_search(tmp_path: Path) -> None:
+    code = """
+from rtsearch_fast.bench.peers import installed_peers
+for peer in installed_peers():
+    for trees in (1, 3) if peer.many_trees else (1,):
+        peer.prepare(2, 20, trees)()
+    print(peer.title)
+"""
+    done = subprocess.run(  # apart: JAX minds forks
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [peer.title for peer in installed_peers()]
 
 
 def test_summary_of_rounds_is_median_and_range() -> None:
