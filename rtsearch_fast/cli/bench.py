@@ -66,6 +66,8 @@ def bench(
     for path in (json, plot, html):
         if path is not None and not path.parent.is_dir():
             raise DataError(f"{path}: the folder {path.parent} does not exist: make it first")
+        if path is not None and path.is_dir():
+            raise DataError(f"{path}: is a folder: name a file")
     if plot is not None or html is not None:
         require_plots()
     earlier = None if compare is None else read_profile(compare)

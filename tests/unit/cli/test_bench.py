@@ -60,6 +60,7 @@ def test_bench_when_the_file_to_compare_with_is_missing_measures_nothing(
     [
         (["--rounds", "0"], "rounds=0: must be at least 1"),
         (["--rule", "bfs"], "rule"),
+        (["--plot", "/"], "/: is a folder: name a file"),
         (["--json", "/nowhere/a.json"], "folder /nowhere does not exist"),
     ],
 )
