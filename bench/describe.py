@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from rtsearch_fast.bench.measurement import machine
 from rtsearch_fast.bench.workload import Workload
 from rtsearch_fast.forest import Forest
 from rtsearch_fast.reference import ReferenceForest
@@ -32,18 +32,9 @@ def describe(benchmark: Any, workload: Workload, simulations: int) -> None:
     benchmark.extra_info.update(
         ns_per_simulation=round(benchmark.stats.stats.median / simulations * 1e9, 1),
         bytes_per_node=round(workload.bytes_per_node, 2),
-        cpu=cpu_model(),
+        cpu=machine()["cpu"],
         commit=commit(),
     )
-
-
-def cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return "unknown"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else 'unknown'} x {os.cpu_count()}"
 
 
 def commit() -> str:

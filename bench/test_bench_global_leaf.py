@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from describe import commit, cpu_model
+from describe import commit
 
 from rtsearch_fast.bench.global_leaf import tree_with_leaves
+from rtsearch_fast.bench.measurement import machine
 from rtsearch_fast.bench.workload import EXPLORATION
 from rtsearch_fast.forest import Forest
 
@@ -50,6 +51,6 @@ def test_global_leaf(benchmark: Any, leaves: int, finish: str) -> None:
     benchmark.pedantic(timed, rounds=30, warmup_rounds=1)
     benchmark.extra_info.update(
         ns_per_selection=round(benchmark.stats.stats.median / per_round * 1e9, 1),
-        cpu=cpu_model(),
+        cpu=machine()["cpu"],
         commit=commit(),
     )
