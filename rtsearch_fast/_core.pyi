@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 NO_NODE: int
 NODE_BYTES: int
+SYNTHETIC_DEPTH: int
 SYNTHETIC_EXPLORATION: float
 
 class Rule(enum.Enum):

@@ -252,12 +252,14 @@ void BindForest(py::module_& m) {
              WithoutGil([&] { f.DropTrees(span); });
            },
            "trees"_a, "Forget trees; their memory goes to new ones.")
-      .def("select", &Select, "trees"_a, "Best open leaf of each tree, now in flight; uint32 (of one tree: int).")
+      .def("select", &Select, "trees"_a,
+           "Best open leaf of each tree, now in flight; uint32 (of one tree: int).")
       // No keyword-only arguments, and no defaults: pybind11 takes as long for them as for the rest.
       .def("expand", &Expand, "trees"_a, "nodes"_a, "counts"_a, "priors"_a, "terminal"_a,
            "rewards"_a,
            "Append children; returns the first child of each node, uint32 (of one node: int).")
-      .def("backup", &Backup, "trees"_a, "nodes"_a, "values"_a, "release"_a, "Back values up to the roots.")
+      .def("backup", &Backup, "trees"_a, "nodes"_a, "values"_a, "release"_a,
+           "Back values up to the roots.")
       .def("advance", &Advance, "trees"_a, "nodes"_a, "counts"_a, "values"_a, "priors"_a,
            "terminal"_a, "rewards"_a,
            "Expand, back up with release, and select again; first children and next leaves.")

@@ -14,6 +14,7 @@ using namespace py::literals;
 namespace rts {
 
 void BindLoop(py::module_& m) {
+  m.attr("SYNTHETIC_DEPTH") = kSyntheticDepth;
   m.attr("SYNTHETIC_EXPLORATION") = kSyntheticExploration;
   m.def("instruction_set", [] { return NameOf(BestIsa()); },
         "What selections are computed with: baseline, avx2 or avx512.");

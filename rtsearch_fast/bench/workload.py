@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEPTH_LIMIT", "EXPLORATION", "Workload", "rewards_of"]
 
-DEPTH_LIMIT = 32
+DEPTH_LIMIT: int = _core.SYNTHETIC_DEPTH
 EXPLORATION: float = _core.SYNTHETIC_EXPLORATION
 
 
@@ -57,7 +57,7 @@ class Workload:
     def __post_init__(self) -> None:
         found = _core.run_synthetic(**self.core_arguments, trees=1, repeats=1)
         terminal = found["terminal"]
-        last = np.flatnonzero(terminal)
+        ends = np.flatnonzero(terminal)
         rewards = rewards_of(np.arange(len(terminal)))
         for name, value in (
             ("rewards", rewards),
@@ -65,7 +65,7 @@ class Workload:
             ("terminal", terminal),
             ("expected_signature", found["signature"]),
             ("bytes_per_node", found["bytes_per_node"]),
-            ("_first_terminal", int(last[0]) if len(last) else len(terminal)),
+            ("_first_terminal", int(ends[0]) if len(ends) else len(terminal)),
         ):
             object.__setattr__(self, name, value)
 

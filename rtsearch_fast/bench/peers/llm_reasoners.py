@@ -17,6 +17,7 @@ def prepare(children: int, simulations: int, trees: int) -> Callable[[], None]:
     del trees  # one
     rewards = rewards_of(np.arange(simulations + 1)).tolist()
 
+    # without their types these bases are Any to the checker
     class World(WorldModel):  # type: ignore[misc]
         def init_state(self) -> int:
             return 0

@@ -34,8 +34,7 @@ def prepare(children: int, simulations: int, trees: int) -> Callable[[], None]:
             recurrent_fn=recurrent,
             num_simulations=simulations,
             dirichlet_fraction=0.0,
-        ),
-        static_argnames=("recurrent_fn", "num_simulations"),
+        )
     )
 
     def search() -> None:
