@@ -71,6 +71,17 @@ ALLOWED: dict[str, set[str]] = {
         "answers",
         "errors",
     },
+    "adapters": {
+        "forest",
+        "_core",
+        "search",
+        "policy",
+        "reward",
+        "engine",
+        "steps",
+        "aio",
+        "errors",
+    },
     "runs": {"evaluation", "search", "policy.protocol", "reward.protocol", "aio", "errors"},
 }
 
