@@ -1,10 +1,13 @@
 """Hand-owned stub of the C++ extension; a test compares it with the built module."""
 
 import enum
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+_TreeIds: TypeAlias = NDArray[np.int32]
+_NodeIds: TypeAlias = NDArray[np.uint32]
 
 NO_NODE: int
 NODE_BYTES: int
@@ -50,52 +53,87 @@ class SearchParams:
 
 class Forest:
     def __init__(self, params: SearchParams) -> None: ...
-    def create_trees(self, count: int) -> NDArray[np.int32]: ...
-    def drop_trees(self, trees: NDArray[np.int32]) -> None: ...
-    def select(self, trees: NDArray[np.int32] | int) -> NDArray[np.uint32] | int: ...
+    def create_trees(self, count: int = 1) -> _TreeIds: ...
+    def drop_trees(self, trees: _TreeIds) -> None: ...
+    @overload
+    def select(self, trees: _TreeIds) -> _NodeIds: ...
+    @overload
+    def select(self, trees: int) -> int: ...
+    @overload
     def expand(
         self,
-        trees: NDArray[np.int32] | int,
-        nodes: NDArray[np.uint32] | int,
-        counts: NDArray[np.int32] | int,
-        priors: NDArray[np.float32] | None,
-        terminal: NDArray[np.bool_] | None,
-        rewards: NDArray[np.float32] | None,
-    ) -> NDArray[np.uint32] | int: ...
+        trees: _TreeIds,
+        nodes: _NodeIds,
+        counts: NDArray[np.int32],
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> _NodeIds: ...
+    @overload
+    def expand(
+        self,
+        trees: int,
+        nodes: int,
+        counts: int,
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> int: ...
+    @overload
     def backup(
         self,
-        trees: NDArray[np.int32] | int,
-        nodes: NDArray[np.uint32] | int,
-        values: NDArray[np.float64] | float,
-        release: bool,
+        trees: _TreeIds,
+        nodes: _NodeIds,
+        values: NDArray[np.float64],
+        *,
+        release: bool = False,
     ) -> None: ...
+    @overload
+    def backup(self, trees: int, nodes: int, values: float, *, release: bool = False) -> None: ...
+    @overload
     def advance(
         self,
-        trees: NDArray[np.int32] | int,
-        nodes: NDArray[np.uint32] | int,
-        counts: NDArray[np.int32] | int,
-        values: NDArray[np.float64] | float,
-        priors: NDArray[np.float32] | None,
-        terminal: NDArray[np.bool_] | None,
-        rewards: NDArray[np.float32] | None,
-    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]] | tuple[int, int]: ...
-    def release(self, trees: NDArray[np.int32] | int, nodes: NDArray[np.uint32] | int) -> None: ...
-    def set_rewards(
+        trees: _TreeIds,
+        nodes: _NodeIds,
+        counts: NDArray[np.int32],
+        values: NDArray[np.float64],
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> tuple[_NodeIds, _NodeIds]: ...
+    @overload
+    def advance(
         self,
-        trees: NDArray[np.int32],
-        nodes: NDArray[np.uint32],
-        rewards: NDArray[np.float32],
+        trees: int,
+        nodes: int,
+        counts: int,
+        values: float,
+        *,
+        priors: NDArray[np.float32] | None = None,
+        terminal: NDArray[np.bool_] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+    ) -> tuple[int, int]: ...
+    @overload
+    def release(self, trees: _TreeIds, nodes: _NodeIds) -> None: ...
+    @overload
+    def release(self, trees: int, nodes: int) -> None: ...
+    def set_rewards(
+        self, trees: _TreeIds, nodes: _NodeIds, rewards: NDArray[np.float32]
     ) -> None: ...
     def set_gumbel(
         self,
         tree: int,
         noise: NDArray[np.float32],
+        *,
         num_simulations: int,
-        max_considered: int,
+        max_considered: int = 16,
     ) -> None: ...
-    def reroot(self, tree: int, node: int) -> NDArray[np.uint32]: ...
-    def children(self, tree: int, node: int) -> NDArray[np.uint32]: ...
-    def columns(self, tree: int) -> dict[str, Any]: ...
+    def reroot(self, tree: int, node: int) -> _NodeIds: ...
+    def children(self, tree: int, node: int) -> _NodeIds: ...
+    def _columns(self, tree: int) -> dict[str, Any]: ...
     def num_nodes(self, tree: int) -> int: ...
     def has_open_leaf(self, tree: int) -> bool: ...
     def signature(self, tree: int) -> int: ...

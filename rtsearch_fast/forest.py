@@ -1,14 +1,15 @@
 """Many search trees in one object: the Python face of the C++ core.
 
-Nothing here loops over nodes. Arguments are NumPy arrays of exactly the documented dtype; another
-dtype is refused rather than converted, because a silent conversion costs more than the call.
+Nothing here loops over nodes, and the methods are the core's own (csrc/bindings): wrappers would take
+as long as a simulation. Arguments are NumPy arrays of exactly the documented dtype; another dtype
+is refused rather than converted, because a silent conversion costs more than the call.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Literal, TypeVar, overload
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +32,6 @@ ROOT = 0
 NO_NODE: int = _core.NO_NODE
 #: Memory of one node, in bytes. Rules that look at all open leaves add 12 bytes a sibling group.
 NODE_BYTES: int = _core.NODE_BYTES
-
-TreeIds = NDArray[np.int32]
-NodeIds = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +151,7 @@ class Columns:
     terminal, expanded : bool [N]
     """
 
-    parent: NodeIds
+    parent: NDArray[np.uint32]
     visit_count: NDArray[np.uint32]
     value_sum: NDArray[np.float64]
     prior: NDArray[np.float32]
@@ -163,7 +161,7 @@ class Columns:
     expanded: NDArray[np.bool_]
 
 
-class Forest:
+class Forest(_core.Forest):
     """Search trees that are selected from, expanded and backed up in batches.
 
     A batch is checked as a whole before anything happens: a call that raises leaves every tree as
@@ -197,301 +195,12 @@ class Forest:
     2
     """
 
-    __slots__ = ("_core", "params")
+    __slots__ = ("params",)
 
     def __init__(self, params: SearchParams | None = None) -> None:
         self.params = params if params is not None else SearchParams()
-        self._core = _core.Forest(self.params.to_core())
-
-    @property
-    def num_trees(self) -> int:
-        """Trees that were created and not dropped."""
-        return self._core.num_trees
-
-    def create_trees(self, count: int = 1) -> TreeIds:
-        """Make `count` trees of one unvisited root each; returns their ids, int32 [count]."""
-        return self._core.create_trees(count)
-
-    def drop_trees(self, trees: TreeIds) -> None:
-        """Forget trees. Their ids are not used again; their memory goes to new trees."""
-        self._core.drop_trees(trees)
-
-    @overload
-    def select(self, trees: TreeIds) -> NodeIds: ...
-    @overload
-    def select(self, trees: int) -> int: ...
-    def select(self, trees: TreeIds | int) -> NodeIds | int:
-        """Take the best open leaf of each tree and count it in flight.
-
-        A leaf in flight is closed until it is released, so one tree may be named several times in
-        a batch and gives as many different leaves.
-
-        Parameters
-        ----------
-        trees : int32 [B] or int
-
-        Returns
-        -------
-        uint32 [B] or int
-            NO_NODE where no leaf is open (or 65,535 are in flight).
-        """
-        return self._core.select(trees)
-
-    @overload
-    def expand(
-        self,
-        trees: TreeIds,
-        nodes: NodeIds,
-        counts: NDArray[np.int32],
-        *,
-        priors: NDArray[np.float32] | None = None,
-        terminal: NDArray[np.bool_] | None = None,
-        rewards: NDArray[np.float32] | None = None,
-    ) -> NodeIds: ...
-    @overload
-    def expand(
-        self,
-        trees: int,
-        nodes: int,
-        counts: int,
-        *,
-        priors: NDArray[np.float32] | None = None,
-        terminal: NDArray[np.bool_] | None = None,
-        rewards: NDArray[np.float32] | None = None,
-    ) -> int: ...
-    def expand(
-        self,
-        trees: TreeIds | int,
-        nodes: NodeIds | int,
-        counts: NDArray[np.int32] | int,
-        *,
-        priors: NDArray[np.float32] | None = None,
-        terminal: NDArray[np.bool_] | None = None,
-        rewards: NDArray[np.float32] | None = None,
-    ) -> NodeIds | int:
-        """Append children to nodes, whether or not these have children already.
-
-        Parameters
-        ----------
-        trees, nodes : int32 [B], uint32 [B], or int
-        counts : int32 [B] or int
-            New children of each node, >= 0. A leaf that gets none is a dead end from now on.
-        priors : float32 [sum(counts)], optional
-            Policy probabilities in [0, 1]; equal within each expansion if left out.
-        terminal : bool [sum(counts)], optional
-        rewards : float32 [sum(counts)], optional
-            Rewards of the new edges, finite.
-
-        Returns
-        -------
-        uint32 [B] or int
-            The first new child of each node; the others follow it.
-
-        Raises
-        ------
-        ArenaFullError
-            A tree would exceed max_nodes.
-        TreeStateError
-            A node is terminal.
-        """
-        return self._core.expand(trees, nodes, counts, priors, terminal, rewards)
-
-    def backup(
-        self,
-        trees: TreeIds | int,
-        nodes: NodeIds | int,
-        values: NDArray[np.float64] | float,
-        *,
-        release: bool = False,
-    ) -> None:
-        """Count one finished simulation per entry at its node and on the path to the root.
-
-        Parameters
-        ----------
-        trees, nodes : int32 [B], uint32 [B], or int
-        values : float64 [B] or float
-            In [value_min, value_max].
-        release : bool
-            The nodes are selected leaves: release them too, in the same call.
-
-        Raises
-        ------
-        TreeStateError
-            With ``release``: a node is not in flight, or named twice.
-        """
-        self._core.backup(trees, nodes, values, release)
-
-    @overload
-    def advance(
-        self,
-        trees: TreeIds,
-        nodes: NodeIds,
-        counts: NDArray[np.int32],
-        values: NDArray[np.float64],
-        *,
-        priors: NDArray[np.float32] | None = None,
-        terminal: NDArray[np.bool_] | None = None,
-        rewards: NDArray[np.float32] | None = None,
-    ) -> tuple[NodeIds, NodeIds]: ...
-    @overload
-    def advance(
-        self,
-        trees: int,
-        nodes: int,
-        counts: int,
-        values: float,
-        *,
-        priors: NDArray[np.float32] | None = None,
-        terminal: NDArray[np.bool_] | None = None,
-        rewards: NDArray[np.float32] | None = None,
-    ) -> tuple[int, int]: ...
-    def advance(
-        self,
-        trees: TreeIds | int,
-        nodes: NodeIds | int,
-        counts: NDArray[np.int32] | int,
-        values: NDArray[np.float64] | float,
-        *,
-        priors: NDArray[np.float32] | None = None,
-        terminal: NDArray[np.bool_] | None = None,
-        rewards: NDArray[np.float32] | None = None,
-    ) -> tuple[NodeIds, NodeIds] | tuple[int, int]:
-        """Take selected leaves through a whole simulation, and select the next ones.
-
-        The same as `expand`, then `backup` with ``release``, then `select` in the same trees, but
-        checked as one and with a third of the cost of calling.
-
-        Parameters
-        ----------
-        trees, nodes, counts, priors, terminal, rewards
-            As for `expand`.
-        values
-            As for `backup`.
-
-        Returns
-        -------
-        first_children, leaves : uint32 [B] or int
-            What `expand` and `select` return.
-
-        Raises
-        ------
-        ArenaFullError, TreeStateError
-            As `expand` and `backup` raise them.
-        """
-        return self._core.advance(trees, nodes, counts, values, priors, terminal, rewards)
-
-    def release(self, trees: TreeIds | int, nodes: NodeIds | int) -> None:
-        """Take selected leaves out of flight, because their result is in or will never come.
-
-        Raises
-        ------
-        TreeStateError
-            A node is not in flight, or named twice.
-        """
-        self._core.release(trees, nodes)
-
-    def set_rewards(self, trees: TreeIds, nodes: NodeIds, rewards: NDArray[np.float32]) -> None:
-        """Set the rewards of the edges to nodes that no backup has passed yet.
-
-        For models that tell an edge's reward when they judge the node below it.
-
-        Parameters
-        ----------
-        trees, nodes : int32 [B], uint32 [B]
-        rewards : float32 [B]
-            Finite.
-
-        Raises
-        ------
-        TreeStateError
-            A node is the root or has visits.
-        """
-        self._core.set_rewards(trees, nodes, rewards)
-
-    def set_gumbel(
-        self,
-        tree: int,
-        noise: NDArray[np.float32],
-        *,
-        num_simulations: int,
-        max_considered: int = 16,
-    ) -> None:
-        """Plan the search of an expanded root by sequential halving (rule "gumbel").
-
-        The plan is for this root: `reroot` and `from_bytes` forget it. A root without one has no
-        noise and considers 16 children, half as many after each round of one visit.
-
-        Parameters
-        ----------
-        tree : int
-        noise : float32 [K]
-            Gumbel noise of the root's K children, finite; zeros for none.
-        num_simulations : int
-            Simulations that the halving shares out, >= 1.
-        max_considered : int
-            Children with which it begins, at most, >= 1. Children with prior 0 never count.
-
-        Raises
-        ------
-        InvalidArgumentError
-            Also where the forest's rule is another one.
-        """
-        self._core.set_gumbel(tree, noise, num_simulations, max_considered)
-
-    def reroot(self, tree: int, node: int) -> NodeIds:
-        """Make `node` the root, keep what is below it and drop the rest.
-
-        Returns
-        -------
-        uint32 [N before]
-            The new id of each old node, NO_NODE for dropped ones.
-
-        Raises
-        ------
-        TreeStateError
-            Leaves are in flight.
-        """
-        return self._core.reroot(tree, node)
-
-    def children(self, tree: int, node: int) -> NodeIds:
-        """Ids of a node's children, ascending; uint32 [K]."""
-        return self._core.children(tree, node)
+        super().__init__(self.params.to_core())
 
     def columns(self, tree: int) -> Columns:
         """Copy all fields of all nodes."""
-        return Columns(**self._core.columns(tree))
-
-    def num_nodes(self, tree: int) -> int:
-        """Nodes of a tree, the root included."""
-        return self._core.num_nodes(tree)
-
-    def has_open_leaf(self, tree: int) -> bool:
-        """Would `select` find a leaf now?"""
-        return self._core.has_open_leaf(tree)
-
-    def signature(self, tree: int) -> int:
-        """64-bit hash of structure, counts and bits of the values; in-flight is left out."""
-        return self._core.signature(tree)
-
-    def check_invariants(self, tree: int) -> None:
-        """Raise InvariantError if the tree contradicts itself. O(nodes), for tests."""
-        self._core.check_invariants(tree)
-
-    def to_bytes(self, tree: int) -> bytes:
-        """Export a tree (format and checksum: csrc/core/bytes.h).
-
-        In-flight and the plan of `set_gumbel` are left out.
-        """
-        return self._core.to_bytes(tree)
-
-    def from_bytes(self, data: bytes) -> int:
-        """Add an exported tree; returns its id.
-
-        Raises
-        ------
-        CorruptDataError
-            The bytes are damaged, cut short, or of another version.
-        ArenaFullError
-            The tree has more than max_nodes nodes.
-        """
-        return self._core.from_bytes(data)
+        return Columns(**self._columns(tree))

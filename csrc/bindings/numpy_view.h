@@ -45,12 +45,6 @@ std::span<const T> AsSpan(const pybind11::handle& object, const char* name) {
   return {static_cast<const T*>(array.data()), static_cast<std::size_t>(array.size())};
 }
 
-// As above; None is an empty span.
-template <typename T>
-std::span<const T> AsOptionalSpan(const pybind11::handle& object, const char* name) {
-  return object.is_none() ? std::span<const T>() : AsSpan<T>(object, name);
-}
-
 // A fresh array that takes over nothing: its entries are written by the caller.
 template <typename T>
 std::pair<pybind11::array_t<T>, std::span<T>> NewArray(std::size_t size) {

@@ -22,10 +22,28 @@ constexpr std::size_t kWalkers = 64;
 
 std::string Position(std::size_t i) { return " at position " + std::to_string(i); }
 
-void CheckLength(const char* name, std::size_t have, std::size_t want) {
-  if (have == want) return;
+// Apart from the checks, so that these are short enough for the compiler to put in place.
+[[noreturn, gnu::cold, gnu::noinline]] void RefuseTree(TreeId tree) {
+  throw Error(Fault::kUnknownTree, "tree " + std::to_string(tree) +
+                                       " is not in this forest: it was never created or was "
+                                       "dropped");
+}
+
+[[noreturn, gnu::cold, gnu::noinline]] void RefuseNode(TreeId tree, NodeId node, std::size_t i,
+                                                       std::uint32_t size) {
+  throw Error(Fault::kUnknownNode, "node " + std::to_string(node) + Position(i) +
+                                       " is not in tree " + std::to_string(tree) +
+                                       ", which has " + std::to_string(size) + " nodes");
+}
+
+[[noreturn, gnu::cold, gnu::noinline]] void RefuseLength(const char* name, std::size_t have,
+                                                         std::size_t want) {
   throw Error(Fault::kInvalidArgument, std::string(name) + " has " + std::to_string(have) +
                                            " entries, expected " + std::to_string(want));
+}
+
+void CheckLength(const char* name, std::size_t have, std::size_t want) {
+  if (have != want) RefuseLength(name, have, want);
 }
 
 void CheckFinite(const char* name, std::span<const float> values) {
@@ -53,26 +71,17 @@ const SearchParams& Validated(const SearchParams& params) {
 
 Forest::Forest(const SearchParams& params) : shared_(Validated(params)) {}
 
-Tree& Forest::At(TreeId tree) const {
-  if (tree < 0 || static_cast<std::size_t>(tree) >= trees_.size() ||
-      trees_[static_cast<std::size_t>(tree)] == nullptr) {
-    throw Error(Fault::kUnknownTree, "tree " + std::to_string(tree) +
-                                         " is not in this forest: it was never created or was "
-                                         "dropped");
-  }
-  return *trees_[static_cast<std::size_t>(tree)];
+inline Tree& Forest::At(TreeId tree) const {
+  Tree* const found = trees_.Find(tree);
+  if (found == nullptr) RefuseTree(tree);
+  return *found;
 }
 
 void Forest::CheckNodes(std::span<const TreeId> trees, std::span<const NodeId> nodes) const {
   CheckLength("nodes", nodes.size(), trees.size());
   for (std::size_t i = 0; i < trees.size(); ++i) {
     const Tree& tree = At(trees[i]);
-    if (nodes[i] >= tree.size()) {
-      throw Error(Fault::kUnknownNode, "node " + std::to_string(nodes[i]) + Position(i) +
-                                           " is not in tree " + std::to_string(trees[i]) +
-                                           ", which has " + std::to_string(tree.size()) +
-                                           " nodes");
-    }
+    if (nodes[i] >= tree.size()) RefuseNode(trees[i], nodes[i], i, tree.size());
   }
 }
 
@@ -144,7 +153,7 @@ std::vector<TreeId> Forest::CreateTrees(std::int64_t count) {
     throw Error(Fault::kInvalidArgument,
                 "count=" + std::to_string(count) + ": must not be negative");
   }
-  if (count > std::numeric_limits<TreeId>::max() - static_cast<std::int64_t>(trees_.size())) {
+  if (count > std::numeric_limits<TreeId>::max() - static_cast<std::int64_t>(trees_.next())) {
     throw Error(Fault::kInvalidArgument, "count=" + std::to_string(count) +
                                              ": a forest has at most 2**31 - 1 trees");
   }
@@ -153,11 +162,8 @@ std::vector<TreeId> Forest::CreateTrees(std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) fresh.push_back(NewTree());
   std::vector<TreeId> ids;
   ids.reserve(fresh.size());
-  MakeRoom(trees_, fresh.size());
-  for (auto& tree : fresh) {
-    ids.push_back(static_cast<TreeId>(trees_.size()));
-    trees_.push_back(std::move(tree));
-  }
+  trees_.Reserve(fresh.size());
+  for (auto& tree : fresh) ids.push_back(trees_.Add(std::move(tree)));
   num_trees_ += ids.size();
   return ids;
 }
@@ -173,11 +179,7 @@ void Forest::DropTrees(std::span<const TreeId> trees) {
     }
   }
   MakeRoom(pool_, trees.size());
-  for (const TreeId id : trees) {
-    std::unique_ptr<Tree>& tree = trees_[static_cast<std::size_t>(id)];
-    pool_.push_back(tree->TakeStorage());
-    tree.reset();
-  }
+  for (const TreeId tree : trees) pool_.push_back(trees_.Take(tree)->TakeStorage());
   num_trees_ -= trees.size();
 }
 
@@ -204,7 +206,7 @@ void Forest::Descend(std::span<const TreeId> trees, std::span<NodeId> leaves) {
   std::size_t count = 0;
   for (std::size_t i = 0; i < trees.size(); ++i) {
     leaves[i] = kNoNode;
-    if (!trees_[static_cast<std::size_t>(trees[i])]->Enter(walkers[count])) continue;
+    if (!trees_.Find(trees[i])->Enter(walkers[count])) continue;
     walkers[count++].place = i;
   }
   Tree::Descend(shared_, walkers.data(), count, leaves.data());
@@ -410,9 +412,9 @@ TreeId Forest::FromBytes(std::span<const std::byte> bytes) {
   const Tree::Columns columns = ColumnsFromBytes(bytes);
   std::unique_ptr<Tree> tree = NewTree();
   tree->FromColumns(columns);
-  trees_.push_back(std::move(tree));
+  trees_.Reserve(1);
   ++num_trees_;
-  return static_cast<TreeId>(trees_.size() - 1);
+  return trees_.Add(std::move(tree));
 }
 
 std::uint32_t Forest::NumNodes(TreeId tree) {

@@ -21,6 +21,7 @@
 #include "core/node.h"
 #include "core/params.h"
 #include "core/tree.h"
+#include "core/tree_table.h"
 
 namespace rts {
 
@@ -115,7 +116,7 @@ class Forest {
   void Descend(std::span<const TreeId> trees, std::span<NodeId> leaves);
 
   const Shared shared_;
-  std::vector<std::unique_ptr<Tree>> trees_;  // by id; null once dropped
+  TreeTable trees_;
   std::vector<TreeStorage> pool_;
   std::atomic<std::size_t> num_trees_ = 0;  // read by num_trees() from any thread
   std::atomic<bool> busy_{false};

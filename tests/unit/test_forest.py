@@ -576,6 +576,31 @@ def priors(*values: float) -> dict[str, Any]:
 # (call on the forest below, exception class, words of its message)
 REFUSALS: list[tuple[str, Callable[[Forest], Any], type[Exception], str]] = [
     ("select list", lambda f: f.select([0]), TypeError, "trees is a list"),
+    ("select nothing", lambda f: f.select(), TypeError, r"select\(\) missing.*'trees'"),
+    ("select two", lambda f: f.select(0, 0), TypeError, r"at most 1 positional.*\(2 given\)"),
+    ("select twice", lambda f: f.select(0, trees=0), TypeError, "multiple values.*'trees'"),
+    ("release half", lambda f: f.release(0), TypeError, r"release\(\) missing.*'nodes'"),
+    ("expand half", lambda f: f.expand(0, counts=2), TypeError, r"expand\(\) missing.*'nodes'"),
+    ("expand by position", lambda f: f.expand(0, 4, 2, None), TypeError, "at most 3 positional"),
+    ("advance unknown", lambda f: f.advance(0, 3, 2, 0.5, prior=None), TypeError, "'prior'"),
+    (
+        "backup text flag",
+        lambda f: f.backup(0, 4, 0.5, release="no"),
+        TypeError,
+        "release is a str",
+    ),
+    (
+        "backup several flags",
+        lambda f: f.backup(0, 4, 0.5, release=np.array([True, False])),
+        ValueError,
+        "ambiguous",
+    ),
+    (
+        "forest without its parameters",
+        lambda f: Forest.__new__(Forest).select(0),
+        TypeError,
+        "Forest.__init__ was not called",
+    ),
     ("select None", lambda f: f.select(None), TypeError, "trees is a NoneType"),
     ("select float tree", lambda f: f.select(0.0), TypeError, "trees is a float"),
     ("select huge tree", lambda f: f.select(2**80), errors.UnknownTreeError, "tree"),
@@ -981,6 +1006,30 @@ def test_expand_when_refused_for_room_leaves_the_room_to_the_next() -> None:
 
 
 # --- threads -------------------------------------------------------------------------------
+
+
+def test_moves_when_called_by_names_made_at_run_time_are_the_same() -> None:
+    forest = Forest(SearchParams())
+    named = {"".join(["tr", "ees"]): 0, "".join(["no", "des"]): 0, "".join(["cou", "nts"]): 2}
+    forest.create_trees()
+    assert forest.expand(**named) == 1
+    assert forest.select(trees=0) == 1
+    forest.backup(0, nodes=1, values=0.5, release=np.True_)
+    assert forest.columns(0).visit_count.tolist() == [1, 1, 0]
+    assert not forest.columns(0).in_flight.any()
+
+
+def test_moves_when_the_class_is_derived_from_are_inherited_and_may_be_replaced() -> None:
+    class Counting(Forest):
+        selections = 0
+
+        def select(self, trees: Any) -> Any:
+            self.selections += 1
+            return super().select(trees)
+
+    forest = Counting(SearchParams(rule="best_first"))
+    forest.create_trees()
+    assert (forest.select(0), forest.selections, forest.params.rule) == (0, 1, "best_first")
 
 
 def test_one_forest_when_a_second_thread_enters_refuses_it() -> None:

@@ -325,6 +325,35 @@ void TestLargerTreeThanTheArenaIsRefused() {
   CHECK_EQ(small.num_trees(), 0u);
 }
 
+void TestIdsAreNewHoweverManyTreesWent() {
+  Forest forest(Params(Rule::kUct));
+  TreeId next = 0;
+  const auto create = [&](std::int64_t count) {
+    for (const TreeId tree : forest.CreateTrees(count)) CHECK(tree == next++);
+  };
+  create(600);
+  Grow(forest, 300);
+  Trees others;
+  for (TreeId tree = 0; tree < next; ++tree) {
+    if (tree != 300) others.push_back(tree);
+  }
+  forest.DropTrees(others);
+  CHECK(forest.NumNodes(300) == 10);
+  for (int i = 0; i < 600; ++i) {
+    const TreeId tree = next;
+    create(1);
+    CHECK(forest.NumNodes(tree) == 1);
+    forest.DropTrees(Trees{tree});
+    CHECK_THROWS(forest.NumNodes(tree), Fault::kUnknownTree);
+  }
+  for (const TreeId tree : {0, 255, 256, 299, 301, 599, 600}) {
+    CHECK_THROWS(forest.NumNodes(tree), Fault::kUnknownTree);
+  }
+  CHECK(forest.num_trees() == 1);
+  CHECK(forest.NumNodes(300) == 10);
+  create(2);
+}
+
 void TestDroppedTreesLendTheirMemoryToCleanNewOnes() {
   for (const Rule rule : kRules) {
     Forest forest(Params(rule));
@@ -451,6 +480,7 @@ int main() {
           {"bytes of another rule", &TestBytesOfAnotherRuleAreTaken},
           {"rewards", &TestRewardsAreSetBeforeTheFirstBackup},
           {"large import", &TestLargerTreeThanTheArenaIsRefused},
+          {"ids", &TestIdsAreNewHoweverManyTreesWent},
           {"pool", &TestDroppedTreesLendTheirMemoryToCleanNewOnes},
           {"separate forests", &TestForestsAreIndependentAcrossThreads},
           {"one forest, many threads", &TestOneForestUnderManyThreadsRefusesOrWorks},
