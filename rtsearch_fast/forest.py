@@ -1,8 +1,8 @@
 """Many search trees in one object: the Python face of the C++ core.
 
-Nothing here loops over nodes, and the methods are the core's own (csrc/bindings): wrappers would take
-as long as a simulation. Arguments are NumPy arrays of exactly the documented dtype; another dtype
-is refused rather than converted, because a silent conversion costs more than the call.
+Nothing here loops over nodes, and the methods are the core's own (csrc/bindings): a wrapper would
+take as long as a simulation. Arguments are NumPy arrays of exactly the documented dtype; another
+dtype is refused rather than converted, because a silent conversion costs more than the call.
 """
 
 from __future__ import annotations

@@ -253,10 +253,11 @@ class Driver:
         # what prefix scores value needs no whole solution; and what is claimed may come back
         if available is None or options.value == "prefix" or task.running:
             return width
+        price = options.max_solution_tokens  # of a solution; of one so far, where there is one
         if task.candidates:
-            price = task.ledger.committed // len(task.candidates)  # of a solution so far
-        else:
-            price = options.max_solution_tokens + self.reward.max_tokens
+            price = -(-task.usage.policy_tokens // len(task.candidates))
+        # a judgement is held back in full, however short most of them are
+        price += self.reward.max_tokens
         width = min(width, available // max(1, price * options.rollouts))
         if width < 1 and not task.usage.simulations:
             width = 1  # a budget below one long solution may pay for a short one
@@ -279,9 +280,11 @@ class Driver:
             worst = width * each + finished
         # At the end of a budget, simulations run one by one with all that is left, as long as that
         # is what they cost on average so far; and never with less than one token and two judgements
-        # of each child.
-        minimum = 2 * max(1, width) * (valued + 1) + finished
-        if task.usage.simulations and not (options.narrow and width):
+        # of each child, or those of its rollouts, where that is all that the width was narrowed to.
+        narrowed = options.narrow and width > 0
+        judgements = options.rollouts if narrowed and options.value == "rollout" else 2
+        minimum = judgements * max(1, width) * (valued + 1) + finished
+        if task.usage.simulations and not narrowed:
             minimum = max(minimum, min(worst, task.ledger.committed // task.usage.simulations))
         claim = task.ledger.claim(worst, minimum, bool(task.running))
         if claim is None and not task.running:
