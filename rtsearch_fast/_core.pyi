@@ -21,6 +21,7 @@ class Rule(enum.Enum):
     best_first = 3
     muzero = 4
     gumbel = 5
+    muzero_tree = 6
 
 class FirstPlay(enum.Enum):
     first = 0
@@ -43,6 +44,7 @@ class SearchParams:
         exploration_base: float,
         value_scale: float,
         maxvisit_init: float,
+        least_span: float,
         first_play_value: float,
         virtual_loss: float,
         discount: float,
@@ -131,6 +133,7 @@ class Forest:
         num_simulations: int,
         max_considered: int = 16,
     ) -> None: ...
+    def set_ties(self, trees: _TreeIds, seed: int | None) -> None: ...
     def reroot(self, tree: int, node: int) -> _NodeIds: ...
     def children(self, tree: int, node: int) -> _NodeIds: ...
     def _columns(self, tree: int) -> dict[str, Any]: ...

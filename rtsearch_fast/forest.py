@@ -40,34 +40,39 @@ class SearchParams:
 
     Attributes
     ----------
-    rule : {"uct", "puct", "mcts_g", "best_first", "muzero", "gumbel"}
+    rule : {"uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree"}
         How a leaf is chosen. "uct" and "puct" descend from the root; "mcts_g" takes the best UCT
         score among all open leaves of the tree (STILL-1, arXiv 2411.11694), "best_first" the
         highest value among them. "muzero" (arXiv 1911.08265) and "gumbel" (Danihelka et al., ICLR
         2022) descend, and weigh each child against its siblings; `Forest.set_gumbel` plans the
-        search of a root. The formulas stand in `rtsearch_fast.reference`.
+        search of a root. "muzero_tree" is MuZero with values on the scale of the whole tree, as
+        LightZero has it. The formulas stand in `rtsearch_fast.reference`.
     exploration : float
         c of the rule, >= 0; MuZero's own is 1.25. "best_first" and "gumbel" have none.
     exploration_base : float
-        Visits at which c of "muzero" has grown by ln 2, >= 1.
+        Visits at which c of "muzero" and "muzero_tree" has grown by ln 2, >= 1.
     value_scale, maxvisit_init : float
         "gumbel" weighs values by value_scale * (maxvisit_init + visits of the most visited child)
         against log-priors, both >= 0.
+    least_span : float
+        Least width of the scale of "muzero_tree", >= 0.
     backup : {"mean", "max"}
         What a node keeps of the values backed up through it.
     first_play : {"first", "parent", "value"}, optional
         First-play urgency, the value of a child without visits: "first" tries every child once
         before any is tried twice; "parent" takes the parent's mean less `first_play_value` (not
         below value_min); "value" takes `first_play_value` itself. None means "parent" for puct,
-        whose priors decide, and "first" for the others. "muzero" and "gumbel" have a first play of
-        their own and take none.
+        whose priors decide, and "first" for the others. "muzero", "gumbel" and
+        "muzero_tree" have a first play of their own and take none.
     first_play_value : float
     virtual_loss : float
         Lost visits (of value value_min) that each simulation in flight counts for, >= 0. 0 counts
         it as a visit in the exploration term only (WU-UCT).
     discount : float
         Factor in [0, 1] on a child's value on its way to the parent. For an edge that ends an
-        episode (discount 0), leave the node below it a leaf and back 0 up from it.
+        episode (discount 0), leave the node below it a leaf and back 0 up from it. "muzero",
+        "gumbel" and "muzero_tree" take [-1, 1]: a negative one is for two players in turn, each of
+        whom counts his own wins; a virtual loss is then of value value_max.
     value_min, value_max : float
         Range of the values that may be backed up.
     revisit_terminal : bool
@@ -82,11 +87,12 @@ class SearchParams:
     'mcts_g'
     """
 
-    rule: Literal["uct", "puct", "mcts_g", "best_first", "muzero", "gumbel"] = "uct"
+    rule: Literal["uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree"] = "uct"
     exploration: float = 1.0
     exploration_base: float = 19652.0
     value_scale: float = 0.1
     maxvisit_init: float = 50.0
+    least_span: float = 0.0
     backup: Literal["mean", "max"] = "mean"
     first_play: Literal["first", "parent", "value"] | None = None
     first_play_value: float = 0.0
@@ -113,6 +119,7 @@ class SearchParams:
             exploration_base=self.exploration_base,
             value_scale=self.value_scale,
             maxvisit_init=self.maxvisit_init,
+            least_span=self.least_span,
             first_play_value=self.first_play_value,
             virtual_loss=self.virtual_loss,
             discount=self.discount,

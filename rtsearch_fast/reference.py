@@ -6,8 +6,10 @@ every selection computed from scratch.
 
 Value of a child as its parent sees it, with f simulations in flight through it::
 
-    V = (value_sum + w f value_min) / (N + w f)          w = virtual_loss
+    V = (value_sum + w f lost_value) / (N + w f)         w = virtual_loss
     Q = edge_reward + discount * V                       first-play value where N + w f = 0
+
+lost_value is value_min, with a negative discount value_max.
 
 Score of a child or leaf, with N' = N + f::
 
@@ -26,6 +28,19 @@ visited children; low is the Q of the others::
     score   (Q - low) / max(high - low, 1e-8) + prior * sqrt(n) * c(n) / (1 + N')     n = N'(parent)
     c(n)    c + ln((n + exploration_base + 1) / exploration_base)
 
+"muzero_tree" is MuZero as LightZero 0.2.0 has it (Niu et al. 2023, arXiv 2310.08348). Low and high
+are the least and the greatest Q that any backup found on its path since the tree began (or was
+re-rooted or imported: then those of all visited nodes), the root's own included; a backup of the
+root itself does not count. M is the Q of the unvisited children: the mean of the Q of the visited,
+below the root and where there are none of these and of the parent's own M (0 above the root); with
+a negative discount, of what the Q would be with a positive one::
+
+    scaled  (Q - low) / max(high - low, least_span)      Q where high > low does not hold
+    score   min(max(scaled, 0), 1) + prior * sqrt(n) * c(n) / (1 + N')
+    n       max(0, N'(parent) - 1)
+
+Its ties go to the lower id, or, after `set_ties`, by chance to one within 1e-6 of the best.
+
 "gumbel" (Danihelka et al., "Policy improvement by planning with Gumbel", ICLR 2022) gives unvisited
 children the Q v_mix, a mixture of the parent's raw value v, which is the first value that was
 backed up to it, and of the Q of the visited children, over which these sums run. Low and high are
@@ -38,7 +53,7 @@ now those of Q alone::
 
 At the root, children come first whose number of visits it is the turn of in sequential halving.
 
-Ties go to the higher Q, then to fewer visits N', then to the lower node id.
+Ties of the other rules go to the higher Q, then to fewer visits N', then to the lower node id.
 """
 
 from __future__ import annotations
@@ -63,6 +78,7 @@ from .forest import NO_NODE, Columns, SearchParams
 __all__ = ["ReferenceForest"]
 
 _MASK = (1 << 64) - 1
+_MIX_SEED = 0x9E3779B97F4A7C15
 
 
 def _log(x: float) -> float:
@@ -134,6 +150,8 @@ class _Node:
     value_sum: float = 0.0
     raw_value: float = 0.0
     plan: _Plan | None = None
+    span: tuple[float, float] = (math.inf, -math.inf)  # low and high; of a root
+    ties: int = 0  # random number of the last descent, 0 for none; of a root
     in_flight: int = 0
     expanded: bool = False
     selected: bool = False
@@ -167,9 +185,18 @@ class ReferenceForest:
         if self._is_global:
             leaf = max(filter(self._is_open_leaf, nodes), key=self._rank)
         else:
-            leaf = root
+            leaf, mean = root, 0.0
+            if root.ties:
+                root.ties = _mix(root.ties, _MIX_SEED) | 1
             while leaf.expanded:
-                leaf = max(filter(self._has_open_leaf, leaf.children), key=self._rank_below(leaf))
+                rank = self._rank_below(leaf)
+                if self.params.rule == "muzero_tree":
+                    mean = self._mean_q(leaf, mean)
+                    rank = self._muzero_tree_rank(leaf, mean, root.span)
+                children = list(filter(self._has_open_leaf, leaf.children))
+                leaf = max(children, key=rank)
+                if root.ties:
+                    leaf = self._drawn(root.ties, children[children.index(leaf) :], rank)
         leaf.selected = True
         for node in leaf.path():
             node.in_flight += 1
@@ -253,6 +280,14 @@ class ReferenceForest:
                 value = node.edge_reward + self.params.discount * value
             if release:
                 self._release(start)
+            if start.parent is not None:
+                self._widen(start.path()[-1], start.path())
+
+    def _widen(self, root: _Node, nodes: list[_Node]) -> None:
+        """Take the Q of visited nodes into the range."""
+        for node in nodes:
+            q = node.edge_reward + self.params.discount * (self._total(node) / node.visit_count)
+            root.span = (min(root.span[0], q), max(root.span[1], q))
 
     def _check_values(self, values: Any) -> None:
         for value in values:
@@ -310,6 +345,13 @@ class ReferenceForest:
             raise InvalidArgumentError(f"{num_simulations=}, {max_considered=}")
         root.plan = _Plan([float(g) for g in noise], num_simulations, max_considered)
 
+    def set_ties(self, trees: Any, seed: int | None) -> None:
+        roots = [self._tree(tree)[0] for tree in trees]
+        if self.params.rule != "muzero_tree":
+            raise InvalidArgumentError(f"rule={self.params.rule}")
+        for place, root in enumerate(roots):
+            root.ties = 0 if seed is None else _mix(_mix(_MIX_SEED, seed), place) | 1
+
     # --- selection, from scratch -----------------------------------------------------
 
     @property
@@ -352,14 +394,16 @@ class ReferenceForest:
         """N'."""
         return node.visit_count + (0 if self._is_global else node.in_flight)
 
-    def _value(self, node: _Node) -> float | None:
+    def _value(self, node: _Node, discount: float | None = None) -> float | None:
         """Q, None where N + w f = 0."""
+        discount = self.params.discount if discount is None else discount
         loss = self.params.virtual_loss * (self._visits(node) - node.visit_count)
         weight = node.visit_count + loss
         if weight == 0:
             return None
-        mean = (self._total(node) + loss * self.params.value_min) / weight
-        return node.edge_reward + self.params.discount * mean
+        lost = self.params.value_max if self.params.discount < 0 else self.params.value_min
+        mean = (self._total(node) + loss * lost) / weight
+        return node.edge_reward + discount * mean
 
     def _rank_below(self, parent: _Node) -> Callable[[_Node], tuple[float, ...]]:
         """Score and tie-breaks of the children, to be maximised."""
@@ -408,6 +452,44 @@ class ReferenceForest:
             return (score, value, -n, -child.id)
 
         return rank
+
+    def _mean_q(self, parent: _Node, above: float) -> float:
+        """M."""
+        values = [self._value(child, abs(self.params.discount)) for child in parent.children]
+        total, count = 0.0, 0
+        for value in values:
+            if value is not None:
+                total, count = total + value, count + 1
+        return total / count if parent.parent is None and count else (above + total) / (count + 1)
+
+    def _muzero_tree_rank(
+        self, parent: _Node, mean: float, span: tuple[float, float]
+    ) -> Callable[[_Node], tuple[float, ...]]:
+        low, high = span
+        base = self.params.exploration_base
+        n = max(0, self._visits(parent) - 1)
+        exploration = math.sqrt(n) * (self.params.exploration + _log((n + base + 1.0) / base))
+
+        def rank(child: _Node) -> tuple[float, ...]:
+            value = self._value(child)
+            scaled = mean if value is None else value
+            if high > low:
+                scaled = (scaled - low) / max(high - low, self.params.least_span)
+            bonus = exploration * child.prior / (1.0 + self._visits(child))
+            return (min(max(scaled, 0.0), 1.0) + bonus, -child.id)
+
+        return rank
+
+    @staticmethod
+    def _drawn(
+        ties: int, children: list[_Node], rank: Callable[[_Node], tuple[float, ...]]
+    ) -> _Node:
+        """One of those that are hardly worse than the first, by chance."""
+        least = rank(children[0])[0] - 1e-6
+        tied = [child for child in children if rank(child)[0] >= least]
+        parent = children[0].parent
+        assert parent is not None
+        return tied[((_mix(ties, parent.id) | 1) >> 32) % len(tied)]
 
     def _gumbel_rank(self, parent: _Node) -> Callable[[_Node], tuple[float, ...]]:
         children, params = parent.children, self.params
@@ -494,9 +576,14 @@ class ReferenceForest:
         for new, n in enumerate(kept):
             n.id = new
         root.parent, root.prior, root.edge_reward = None, 1.0, 0.0
-        root.plan = None
+        root.plan, root.ties = None, nodes[0].ties
+        self._begin_range(kept)
         self._trees[tree] = kept
         return mapping
+
+    def _begin_range(self, nodes: list[_Node]) -> None:
+        nodes[0].span = (math.inf, -math.inf)
+        self._widen(nodes[0], [node for node in nodes[1:] if node.visit_count])
 
     def children(self, tree: int, node: int) -> Any:
         (parent,) = self._nodes([tree], [node])
@@ -525,7 +612,7 @@ class ReferenceForest:
 
     def signature(self, tree: int) -> int:
         nodes = self._tree(tree)
-        state = _mix(0x9E3779B97F4A7C15, len(nodes))
+        state = _mix(_MIX_SEED, len(nodes))
         for n in nodes:
             parent = NO_NODE if n.parent is None else n.parent.id
             (value_bits,) = struct.unpack("<Q", struct.pack("<d", n.value_sum))

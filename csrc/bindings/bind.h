@@ -11,6 +11,7 @@ void BindErrors(pybind11::module_& m);
 void BindParams(pybind11::module_& m);
 void BindForest(pybind11::module_& m);
 void BindMoves(pybind11::class_<Forest>& forest);  // a part of that
+void BindLightZero(pybind11::module_& m);
 void BindLoop(pybind11::module_& m);
 
 }  // namespace rts

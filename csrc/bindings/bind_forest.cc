@@ -1,5 +1,8 @@
 // Forest: convert with the GIL held, then release it around pure C++.
+#include <pybind11/stl.h>
+
 #include <algorithm>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -120,6 +123,28 @@ Raises
 ------
 InvalidArgumentError
     Also where the forest's rule is another one.)")
+      .def("set_ties",
+           [](Forest& f, const py::object& trees, std::optional<std::uint64_t> seed) {
+             const auto span = AsSpan<TreeId>(trees, "trees");
+             WithoutGil([&] { f.SetTies(span, seed); });
+           },
+           "trees"_a, "seed"_a,
+           R"(Break ties of the rule "muzero_tree" by chance, or again in favour of the lower id.
+
+By chance, each child within 1e-6 of the best is as likely, as it is in LightZero. `reroot`
+keeps that, `from_bytes` does not.
+
+Parameters
+----------
+trees : int32 [B]
+    Each draws by its place here.
+seed : int or None
+    In [0, 2**64); None for the lower id.
+
+Raises
+------
+InvalidArgumentError
+    The forest's rule is another one.)")
       .def("reroot",
            [](Forest& f, std::int64_t tree, std::int64_t node) {
              const TreeId t = ToTreeId(tree);

@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, m) {
   rts::BindErrors(m);
   rts::BindParams(m);
   rts::BindForest(m);
+  rts::BindLightZero(m);
   rts::BindLoop(m);
 }

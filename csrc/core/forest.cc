@@ -302,10 +302,12 @@ void Forest::Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes
 void Forest::BackUpValues(std::span<const TreeId> trees, std::span<const NodeId> nodes,
                           std::span<const double> values, bool release) {
   const bool keeps_raw_values = params().rule == Rule::kGumbel;
+  const bool keeps_range = params().rule == Rule::kMuZeroTree;
   for (std::size_t i = 0; i < trees.size(); ++i) {
     Tree& tree = At(trees[i]);
     if (keeps_raw_values) tree.KeepRawValues(nodes[i], values[i]);
     release ? tree.BackupAndRelease(nodes[i], values[i]) : tree.Backup(nodes[i], values[i]);
+    if (keeps_range) tree.WidenRange(nodes[i]);
   }
 }
 
@@ -377,6 +379,19 @@ void Forest::SetGumbel(TreeId tree_id, std::span<const float> noise, std::int64_
                 static_cast<std::uint64_t>(max_considered)});
 }
 
+void Forest::SetTies(std::span<const TreeId> trees, std::optional<std::uint64_t> seed) {
+  const ExclusiveUse use(busy_);
+  for (const TreeId tree : trees) At(tree);
+  if (params().rule != Rule::kMuZeroTree) {
+    throw Error(Fault::kInvalidArgument,
+                "set_ties is for the rule muzero_tree: create the forest with "
+                "rule=\"muzero_tree\"");
+  }
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    At(trees[i]).SetTies(seed ? TiesByChance(*seed, i) : 0);
+  }
+}
+
 std::vector<NodeId> Forest::Reroot(TreeId tree_id, NodeId node) {
   const ExclusiveUse use(busy_);
   CheckNodes({&tree_id, 1}, {&node, 1});
@@ -431,6 +446,12 @@ std::vector<NodeId> Forest::Children(TreeId tree, NodeId node) {
   const ExclusiveUse use(busy_);
   CheckNodes({&tree, 1}, {&node, 1});
   return At(tree).Children(node);
+}
+
+Node Forest::NodeOf(TreeId tree, NodeId node) {
+  const ExclusiveUse use(busy_);
+  CheckNodes({&tree, 1}, {&node, 1});
+  return At(tree).node(node);
 }
 
 std::vector<Node> Forest::Nodes(TreeId tree) {

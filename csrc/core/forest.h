@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -74,6 +75,10 @@ class Forest {
   void SetGumbel(TreeId tree, std::span<const float> noise, std::int64_t num_simulations,
                  std::int64_t max_considered);
 
+  // The rule muzero_tree: break ties by chance from now on, each tree by its place here; without a
+  // seed in favour of the lower id.
+  void SetTies(std::span<const TreeId> trees, std::optional<std::uint64_t> seed);
+
   // Make `node` the root of its tree; returns the new id of each old one, or kNoNode.
   std::vector<NodeId> Reroot(TreeId tree, NodeId node);
 
@@ -85,8 +90,9 @@ class Forest {
   std::uint32_t NumNodes(TreeId tree);
   bool HasOpenLeaf(TreeId tree);
   std::vector<NodeId> Children(TreeId tree, NodeId node);
-  // Copies of all nodes, in the order of their ids.
+  // Copies of all nodes, in the order of their ids, or of one.
   std::vector<Node> Nodes(TreeId tree);
+  Node NodeOf(TreeId tree, NodeId node);
 
  private:
   Tree& At(TreeId tree) const;

@@ -5,27 +5,22 @@
 #include <cstddef>
 #include <limits>
 
+#include "support/mix.h"
 #include "support/numeric.h"
 
 namespace rts {
 namespace {
 
 constexpr double kLeastSpan = 1e-8;
+constexpr double kTied = 1e-6;
 // ln P of a child with prior 0: below all others.
 constexpr double kLowestLogit = -1e9;
 // Least weight of a visited child in v_mix, so that priors of 0 give no 0 / 0.
 constexpr double kLeastPrior = std::numeric_limits<float>::min();
 
-struct Range {
-  double low = std::numeric_limits<double>::infinity();
-  double high = -std::numeric_limits<double>::infinity();
-
-  void Add(double value) {
-    low = std::min(low, value);
-    high = std::max(high, value);
-  }
-  double Scale(double value) const { return (value - low) / std::max(high - low, kLeastSpan); }
-};
+double Scale(const Range& range, double value) {
+  return (value - range.low) / std::max(range.high - range.low, kLeastSpan);
+}
 
 void Fill(std::span<Sibling> siblings, double unvisited) {
   for (Sibling& sibling : siblings) {
@@ -60,7 +55,7 @@ void ScoreByImprovedLogits(std::span<Sibling> siblings, double raw_value,
   const double factor = (params.maxvisit_init + most) * params.value_scale;
   for (Sibling& sibling : siblings) {
     const double logit = sibling.prior > 0 ? LogOf(sibling.prior) : kLowestLogit;
-    sibling.score = logit + factor * range.Scale(sibling.value);
+    sibling.score = logit + factor * Scale(range, sibling.value);
   }
 }
 
@@ -98,9 +93,43 @@ Choice ChooseMuZero(std::span<Sibling> siblings, const ScoreTerms& terms) {
   Fill(siblings, range.low);
   for (Sibling& sibling : siblings) {
     const double bonus = terms.exploration * sibling.prior / (1.0 + sibling.visits);
-    sibling.score = range.Scale(sibling.value) + bonus;
+    sibling.score = Scale(range, sibling.value) + bonus;
   }
   return Best(siblings, IsOpen);
+}
+
+Ties TiesByChance(std::uint64_t seed, std::uint64_t place) {
+  return Mix(Mix(kMixSeed, seed), place) | 1;
+}
+
+Ties NextTies(Ties ties) { return ties == 0 ? 0 : Mix(ties, kMixSeed) | 1; }
+
+Ties TiesAt(Ties ties, NodeId id) { return ties == 0 ? 0 : Mix(ties, id) | 1; }
+
+Choice ChooseMuZeroTree(std::span<Sibling> siblings, const ScoreTerms& terms, double mean,
+                        const Range& range, double least_span, Ties ties) {
+  Fill(siblings, mean);
+  const double span = std::max(range.high - range.low, least_span);
+  const Sibling* best = nullptr;
+  for (Sibling& sibling : siblings) {
+    const double value =
+        range.high > range.low ? (sibling.value - range.low) / span : sibling.value;
+    const double bonus = terms.exploration * sibling.prior / (1.0 + sibling.visits);
+    sibling.score = std::min(std::max(value, 0.0), 1.0) + bonus;
+    if (sibling.is_open && (best == nullptr || sibling.score > best->score)) best = &sibling;
+  }
+  if (ties != 0) {
+    // behind the best, those that are hardly worse
+    const auto is_tied = [least = best->score - kTied](const Sibling& s) {
+      return s.is_open && s.score >= least;
+    };
+    const Sibling* const end = siblings.data() + siblings.size();
+    const auto tied = static_cast<std::uint64_t>(std::count_if(best, end, is_tied));
+    for (std::uint64_t skip = (ties >> 32) % tied; skip > 0; --skip) {
+      best = std::find_if(best + 1, end, is_tied);
+    }
+  }
+  return {best->id, best->score, mean, best->visits};
 }
 
 Choice ChooseGumbelRoot(std::span<Sibling> siblings, double raw_value, const SearchParams& params,

@@ -16,9 +16,21 @@
 //   below root  softmax(ln P + sigma) - N / (1 + sum N), the highest
 //   root        gumbel + ln P + sigma, the highest of those with the visits whose turn it is; if
 //               none of them is open, of all that are
+//
+// MuZero over the tree, as LightZero 0.2.0 has it (Niu et al. 2023, arXiv 2310.08348): low, high are
+// the least and the greatest Q that any backup found on its path since the tree began, the root's own
+// included, and n = max(0, N(parent) - 1):
+//   scaled      (Q - low) / max(high - low, least_span), Q where high > low does not hold
+//   score       min(max(scaled, 0), 1) + P sqrt(n) c(n) / (1 + N)
+//   M           Q of the unvisited: the mean of the Q of the visited, below the root and where there
+//               are none of these and of the parent's own M (0 above the root); with a negative
+//               discount, of what the Q would be with a positive one
+// Ties go to the lower id, or by chance to one of those within 1e-6 of the best.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -39,9 +51,31 @@ struct Sibling {
   double score;   // what is to be computed
 };
 
+// From lowest to highest.
+struct Range {
+  double low = std::numeric_limits<double>::infinity();
+  double high = -std::numeric_limits<double>::infinity();
+
+  void Add(double value) {
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+};
+
 // The best open one of `siblings`, at least one of which is open, by MuZero's rule; `terms` are
 // those of Scorer::ForParent.
 Choice ChooseMuZero(std::span<Sibling> siblings, const ScoreTerms& terms);
+
+// How ties are broken: 0 for the lower id, else a random number.
+using Ties = std::uint64_t;
+// Of the tree at `place` in a batch, of its next descent, and of a node on the way of one.
+Ties TiesByChance(std::uint64_t seed, std::uint64_t place);
+Ties NextTies(Ties ties);
+Ties TiesAt(Ties ties, NodeId id);
+
+// The same by MuZero's rule over the tree, with M filled in; of the choice, `value` is M.
+Choice ChooseMuZeroTree(std::span<Sibling> siblings, const ScoreTerms& terms, double mean,
+                        const Range& range, double least_span, Ties ties);
 
 // How a root is to be searched by the Gumbel rule.
 struct GumbelPlan {

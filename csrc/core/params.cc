@@ -32,17 +32,21 @@ void SearchParams::Validate() const {
           "must be in [0, 1e100]");
   Require(IsModerate(maxvisit_init) && maxvisit_init >= 0, "maxvisit_init", maxvisit_init,
           "must be in [0, 1e100]");
+  Require(IsModerate(least_span) && least_span >= 0, "least_span", least_span,
+          "must be in [0, 1e100]");
   if (WeighsSiblings() && first_play != FirstPlay::kFirst) {
     throw Error(Fault::kInvalidArgument,
                 std::string("first_play='") +
                     (first_play == FirstPlay::kParent ? "parent" : "value") +
-                    "': the rules muzero and gumbel have a first play of their own, leave it out");
+                    "': the rules muzero, gumbel and muzero_tree have a first play of their own, "
+                    "leave it out");
   }
   Require(IsModerate(first_play_value), "first_play_value", first_play_value,
           "must be in [-1e100, 1e100]");
   Require(IsModerate(virtual_loss) && virtual_loss >= 0, "virtual_loss", virtual_loss,
           "must be in [0, 1e100]");
-  Require(discount >= 0 && discount <= 1, "discount", discount, "must be in [0, 1]");
+  Require(discount >= (WeighsSiblings() ? -1 : 0) && discount <= 1, "discount", discount,
+          WeighsSiblings() ? "must be in [-1, 1]" : "must be in [0, 1]");
   Require(IsModerate(value_min), "value_min", value_min, "must be in [-1e100, 1e100]");
   Require(IsModerate(value_max) && value_max > value_min, "value_max", value_max,
           "must be above value_min and at most 1e100");

@@ -12,6 +12,7 @@ enum class Rule : std::uint8_t {
   kBestFirst,  // highest V among all open leaves of the tree
   kMuZero,     // descend by V on the scale of the siblings + P * sqrt(N(parent)) * c(N) / (1 + N)
   kGumbel,     // sequential halving at the root, the improved policy below it
+  kMuZeroTree,  // MuZero with V on the scale of the whole tree
 };
 
 // What stands for the value of a child that no simulation has finished in.
@@ -32,20 +33,28 @@ struct SearchParams {
   double exploration_base = 19652;  // MuZero: visits at which c has grown by about ln 2, >= 1
   double value_scale = 0.1;         // Gumbel: weight of values against log-priors, >= 0
   double maxvisit_init = 50;        // Gumbel: visits that the weight starts from, >= 0
+  double least_span = 0;            // MuZero over the tree: least width of the scale, >= 0
   double first_play_value = 0.0;  // see FirstPlay
   double virtual_loss = 1.0;      // lost visits that one simulation in flight counts for, >= 0
-  double discount = 1.0;          // of a child's value on its way to its parent, in [0, 1]
+  // Of a child's value on its way to its parent, in [0, 1]. Rules that weigh siblings take negative
+  // ones, too: then each level is another player's, who sees the opposite of values.
+  double discount = 1.0;
   double value_min = 0.0;         // range of the values that may be backed up
   double value_max = 1.0;
   std::int64_t max_nodes = std::int64_t{1} << 20;  // of one tree
 
+  bool operator==(const SearchParams&) const = default;
   // Throws Error(kInvalidArgument) naming the first bad field.
   void Validate() const;
 
   // Does selection look at all open leaves at once instead of descending from the root?
   bool IsGlobal() const { return rule == Rule::kMctsG || rule == Rule::kBestFirst; }
   // Does it compare a child with its siblings instead of scoring each for itself (muzero.h)?
-  bool WeighsSiblings() const { return rule == Rule::kMuZero || rule == Rule::kGumbel; }
+  bool WeighsSiblings() const {
+    return rule == Rule::kMuZero || rule == Rule::kGumbel || rule == Rule::kMuZeroTree;
+  }
+  // The worst value of a child in its parent's eyes: what a virtual loss counts as.
+  double LostValue() const { return discount < 0 ? value_max : value_min; }
 };
 
 }  // namespace rts

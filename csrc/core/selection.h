@@ -1,13 +1,14 @@
 // The selection rules as pure functions of plain numbers: nothing here changes a tree.
 //
 // Value of a child as its parent sees it, with f simulations in flight through the child:
-//   V = (value_sum + w f value_min) / (N + w f),   w = virtual_loss   (backup by mean)
-//   Q = edge_reward + discount * V,                or the first-play value where N + w f = 0.
+//   V = (value_sum + w f lost_value) / (N + w f),   w = virtual_loss   (backup by mean)
+//   Q = edge_reward + discount * V,                 or the first-play value where N + w f = 0.
+// lost_value is value_min, with a negative discount value_max.
 // Score, with N' = N + f:
 //   UCT, MCTS_G   Q + c * sqrt(ln N'(parent)) / sqrt(max(1, N'))
 //   PUCT          Q + c * prior * sqrt(N'(parent)) / (1 + N')
 //   best-first    Q
-// MuZero and Gumbel weigh a child against all of its siblings: muzero.h.
+// MuZero (over siblings or the tree) and Gumbel weigh a child against all of its siblings: muzero.h.
 // Rules that look at all leaves at once leave f out: a leaf in flight is closed to them, and the
 // best B of the others are what a batch of B should get.
 // Ties go to the higher Q, then to fewer visits N', then to the lower node id.
@@ -44,7 +45,7 @@ struct ScoreTerms {
   double exploration;  // factor of the bonus, from the parent's N'
   double first_play;   // value of a child without visits
   double virtual_loss;
-  double value_min;
+  double lost_value;
   double discount;
   const double* inverse_sqrt;  // of small counts
 };
@@ -59,7 +60,7 @@ class Scorer {
   ScoreTerms ForParent(std::uint32_t visit_count, double value_sum,
                        std::uint32_t in_flight) const {
     const std::uint64_t visits = std::uint64_t{visit_count} + (global_ ? 0u : in_flight);
-    ScoreTerms terms{0, params_.first_play_value, params_.virtual_loss, params_.value_min,
+    ScoreTerms terms{0, params_.first_play_value, params_.virtual_loss, params_.LostValue(),
                      params_.discount, tables_.inverse_sqrt};
     switch (params_.rule) {
       case Rule::kUct:
@@ -69,8 +70,10 @@ class Scorer {
       case Rule::kPuct:
         terms.exploration = params_.exploration * std::sqrt(static_cast<double>(visits));
         break;
-      case Rule::kMuZero: {
-        const auto n = static_cast<double>(visits);
+      case Rule::kMuZero:
+      case Rule::kMuZeroTree: {
+        const bool leaves_out_own = params_.rule == Rule::kMuZeroTree && visits > 0;
+        const auto n = static_cast<double>(visits - leaves_out_own);
         const double base = params_.exploration_base;
         terms.exploration =
             std::sqrt(n) * (params_.exploration + LogOf((n + base + 1.0) / base));
@@ -103,7 +106,7 @@ class Scorer {
     const double weight = child.visit_count + loss;
     if (!(weight > 0)) return {terms.first_play, false};
     const double mean =
-        (Total(child.value_sum, child.visit_count) + loss * terms.value_min) / weight;
+        (Total(child.value_sum, child.visit_count) + loss * terms.lost_value) / weight;
     return {child.edge_reward + terms.discount * mean, true};
   }
 

@@ -1,6 +1,7 @@
 #include "core/tree.h"
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <utility>
 
@@ -78,7 +79,9 @@ NodeId Tree::Select() {
 bool Tree::Enter(Walker& walker) {
   NodeStore& nodes = storage_.nodes;
   if (nodes.open(kRootId) == 0 || root_in_flight() == kMaxInFlight) return false;
-  walker = {this, nodes.tiles(), nodes.rewards(), kRootId, nodes.in_flight(kRootId)++, 0};
+  ties_ = NextTies(ties_);
+  walker = {this, nodes.tiles(), nodes.rewards(), kRootId, nodes.in_flight(kRootId)++,
+            0,    0,             ties_};
   if (--nodes.open(kRootId) == 0) nodes.Set(kRootId, Node::kUnavailable);
   return true;
 }
@@ -86,7 +89,7 @@ bool Tree::Enter(Walker& walker) {
 void Tree::Descend(const Shared& shared, Walker* walkers, std::size_t count, NodeId* leaves) {
   const auto more = [](Walker walker, ScoreTerms terms, Choice best) {
     Tree& tree = *walker.tree;
-    if (tree.params().WeighsSiblings()) return tree.Weigh(walker.at, terms);
+    if (tree.params().WeighsSiblings()) return tree.Weigh(walker, terms);
     for (const ChildGroup& group : tree.more_children_.at(walker.at)) {
       tree.shared_->selection.choose({walker.tiles, walker.rewards, group.first, group.count},
                                      terms, best);
@@ -96,18 +99,33 @@ void Tree::Descend(const Shared& shared, Walker* walkers, std::size_t count, Nod
   shared.selection.descend(walkers, count, shared.params, shared.roots, more, leaves);
 }
 
-Choice Tree::Weigh(NodeId id, const ScoreTerms& terms) {
+Choice Tree::Weigh(const Walker& walker, const ScoreTerms& terms) {
+  const NodeId id = walker.at;
   const NodeStore& nodes = storage_.nodes;
   Sibling* const first = shared_->siblings.data();
   Sibling* end = first;
+  ScoreTerms of_mean = terms;
+  of_mean.discount = std::abs(terms.discount);
+  double sum = 0;
+  double visited = 0;
   ForEachChild(id, [&](NodeId child_id) {
     const Node child = nodes.Get(child_id);
     const auto [value, is_visited] = scorer_.ValueOf(terms, child);
+    if (is_visited) {
+      sum += terms.discount < 0 ? scorer_.ValueOf(of_mean, child).first : value;
+      ++visited;
+    }
     *end++ = {child_id, !child.Has(Node::kUnavailable), is_visited, child.prior, value,
               static_cast<double>(child.visit_count) + child.in_flight, 0};
   });
   const std::span siblings(first, end);
   if (params().rule == Rule::kMuZero) return ChooseMuZero(siblings, terms);
+  if (params().rule == Rule::kMuZeroTree) {
+    const double mean = id == kRootId && visited > 0 ? sum / visited
+                                                     : (walker.mean + sum) / (visited + 1.0);
+    return ChooseMuZeroTree(siblings, terms, mean, range_, params().least_span,
+                            TiesAt(walker.ties, id));
+  }
   const double raw_value =
       nodes.visit_count(id) > 0 ? storage_.raw_values[id] : params().value_min;
   if (id != kRootId) return ChooseGumbel(siblings, raw_value, params());
@@ -229,6 +247,18 @@ void Tree::KeepRawValues(NodeId id, double value) {
     storage_.raw_values[id] = value;
     value = nodes.edge_reward(id) + params().discount * value;
   }
+}
+
+void Tree::WidenRange(NodeId id) {
+  if (id == kRootId) return;
+  const NodeStore& nodes = storage_.nodes;
+  for (; id != kNoNode; id = nodes.parent(id)) AddToRange(id);
+}
+
+void Tree::AddToRange(NodeId id) {
+  const NodeStore& nodes = storage_.nodes;
+  const double mean = scorer_.MeanOf(nodes.value_sum(id), nodes.visit_count(id));
+  range_.Add(nodes.edge_reward(id) + params().discount * mean);
 }
 
 void Tree::Backup(NodeId id, double value) { BackUp<false>(id, value); }

@@ -87,6 +87,10 @@ class Tree {
   // The rule gumbel: a node's raw value is the first that is backed up to it. Before each Backup.
   void KeepRawValues(NodeId id, double value);
 
+  // The rule muzero_tree: take the Q of `id` and of all above it into the range. After each Backup;
+  // one of the root itself is of no edge.
+  void WidenRange(NodeId id);
+
   // Take the mark of a selected leaf off `id`; false if it has none. Release() must follow.
   bool TakeSelected(NodeId id) {
     const bool selected = storage_.nodes.Has(id, Node::kSelected);
@@ -107,6 +111,8 @@ class Tree {
 
   // For this root: re-rooting and import bring the default back.
   void SetPlan(GumbelPlan plan) { plan_ = std::move(plan); }
+  // Re-rooting keeps them, import brings the default back.
+  void SetTies(Ties ties) { ties_ = ties; }
 
   // --- views -----------------------------------------------------------------
 
@@ -167,13 +173,14 @@ class Tree {
   // Put the best open leaf among the children of `parent` into the frontier; other rules.
   void RefreshGroup(NodeId parent);
   // Choose among all children of `id` by a rule that weighs siblings.
-  Choice Weigh(NodeId id, const ScoreTerms& terms);
+  Choice Weigh(const Walker& walker, const ScoreTerms& terms);
   template <bool kRelease>
   void BackUp(NodeId id, double value);
+  void AddToRange(NodeId id);
   // Is `id`, which was released, an open leaf again? Says so in its flags.
   bool Reopen(NodeId id);
   void AttachChildren(NodeId id, NodeId first, std::uint32_t count);
-  // Derive open leaves and frontier of all nodes from scratch.
+  // Derive open leaves, frontier and range of all nodes from scratch.
   void RebuildDerived();
 
   TreeStorage storage_;
@@ -185,6 +192,8 @@ class Tree {
   // empty lists may be left over from claims.
   std::unordered_map<NodeId, std::vector<ChildGroup>> more_children_;
   GumbelPlan plan_;
+  Range range_;  // of all Q so far; where the rule is muzero_tree
+  Ties ties_ = 0;
 };
 
 template <typename F>

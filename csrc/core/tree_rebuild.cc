@@ -37,6 +37,12 @@ void Tree::RebuildDerived() {
       nodes.open(id) = open;
     }
   }
+  range_ = {};
+  if (params().rule == Rule::kMuZeroTree) {  // what backups found before is forgotten
+    for (NodeId id = kRootId + 1; id < size_; ++id) {
+      if (nodes.visit_count(id) > 0) AddToRange(id);
+    }
+  }
   if (!global_) return;
   for (NodeId id = 0; id < size_; ++id) {
     if (!nodes.IsLeaf(id)) RefreshGroup(id);
@@ -169,6 +175,7 @@ void Tree::FromColumns(const Columns& columns) {
   }
   size_ = static_cast<std::uint32_t>(count);
   plan_ = {};
+  ties_ = 0;
   RebuildDerived();
 }
 

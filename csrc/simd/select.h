@@ -44,10 +44,13 @@ struct Walker {
   NodeId at;
   std::uint32_t in_flight;  // of `at`, without this walker and those behind it
   std::size_t place;        // in the batch
+  double mean;              // of the level above; where the rule is muzero_tree, as the next
+  std::uint64_t ties;       // muzero.h
 };
 
 // Choose among the groups of walker.at's children besides the first; they are rare. Rules that weigh
-// siblings cannot choose group by group: all groups are looked at, and `best` is left out.
+// siblings cannot choose group by group: all groups are looked at, and `best` is left out. By the
+// rule muzero_tree, the value of the choice is the mean that the next level takes up.
 using ChooseMoreFn = Choice (*)(Walker walker, ScoreTerms terms, Choice best);
 
 // Bring walkers that stand on roots to leaves, counting them in flight on the way, and mark the

@@ -40,6 +40,11 @@ SEARCHES: dict[str, tuple[dict[str, Any], int]] = {
     "muzero_discount_batch_8": ({"rule": "muzero", "exploration": 1.25, "discount": 0.9}, 8),
     "gumbel": ({"rule": "gumbel"}, 1),
     "gumbel_discount_batch_8": ({"rule": "gumbel", "discount": 0.9}, 8),
+    "muzero_tree": ({"rule": "muzero_tree", "exploration": 1.25}, 1),
+    "muzero_tree_two_players_batch_8": (
+        {"rule": "muzero_tree", "exploration": 1.25, "discount": -0.9, "value_min": -1.0},
+        8,
+    ),
 }
 
 

@@ -135,6 +135,11 @@ class TreeMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.pair.alive)
+    @rule(data=st.data(), seed=st.none() | st.integers(0, 2**64 - 1))
+    def set_ties(self, data: st.DataObject, seed: int | None) -> None:
+        self.pair.call("set_ties", np.array([self.tree(data)], np.int32), seed)
+
+    @precondition(lambda self: self.pair.alive)
     @rule(data=st.data())
     def reroot(self, data: st.DataObject) -> None:
         tree = self.tree(data)

@@ -27,19 +27,20 @@ rts::SearchParams Params(const std::uint8_t*& data) {
   std::uint8_t choices[4];
   for (std::uint8_t& choice : choices) read(choice);
   rts::SearchParams params;
-  params.rule = static_cast<rts::Rule>(choices[0] % 6);
+  params.rule = static_cast<rts::Rule>(choices[0] % 7);
   params.backup = static_cast<rts::BackupMode>(choices[1] % 2);
   params.first_play = static_cast<rts::FirstPlay>(choices[2] % 3);
   params.revisit_terminal = choices[3] % 2 == 1;
   for (double* field : {&params.exploration, &params.first_play_value, &params.virtual_loss,
                         &params.discount, &params.value_min, &params.value_max,
-                        &params.exploration_base, &params.value_scale, &params.maxvisit_init}) {
+                        &params.exploration_base, &params.value_scale, &params.maxvisit_init,
+                        &params.least_span}) {
     read(*field);
   }
   read(params.max_nodes);
   return params;
 }
-constexpr std::size_t kBytesOfParams = 4 + 9 * 8 + 8;
+constexpr std::size_t kBytesOfParams = 4 + 10 * 8 + 8;
 
 void CheckScores(rts::Forest& forest, const rts::RootTables& roots) {
   const rts::Scorer scorer(forest.params(), roots);
@@ -70,9 +71,13 @@ void CheckWeighing(rts::Forest& forest, const rts::RootTables& roots, const rts:
                           static_cast<double>(child.visit_count) + child.in_flight, 0});
     }
     if (siblings.empty()) continue;
+    const rts::Range range{params.value_min, params.value_max};
+    const rts::Ties ties = 1;
     for (const double raw_value : {params.value_min, params.value_max}) {
       const rts::Choice best =
           params.rule == rts::Rule::kMuZero ? rts::ChooseMuZero(siblings, terms)
+          : params.rule == rts::Rule::kMuZeroTree
+              ? rts::ChooseMuZeroTree(siblings, terms, raw_value, range, params.least_span, ties)
           : id == rts::kRootId ? rts::ChooseGumbelRoot(siblings, raw_value, params, plan)
                                : rts::ChooseGumbel(siblings, raw_value, params);
       CHECK(best.id != rts::kNoNode);

@@ -18,9 +18,9 @@ from rtsearch_fast import errors
 from rtsearch_fast.forest import NO_NODE, Forest, SearchParams
 from rtsearch_fast.reference import ReferenceForest
 
-RULES = ("uct", "puct", "mcts_g", "best_first", "muzero", "gumbel")
+RULES = ("uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree")
 #: Those that have a first play of their own.
-WEIGH_SIBLINGS = ("muzero", "gumbel")
+WEIGH_SIBLINGS = ("muzero", "gumbel", "muzero_tree")
 VALUES = (0.0, 1.0, 0.5, 0.25, 1 / 3)
 
 
@@ -38,7 +38,8 @@ def random_params(rng: random.Random) -> SearchParams:
         else rng.choice([None, "first", "parent", "value"]),
         first_play_value=rng.choice([0.0, 0.1, 0.5]),
         virtual_loss=rng.choice([0.0, 1.0, 1.0, 3.0]),
-        discount=rng.choice([1.0, 1.0, 0.9]),
+        discount=rng.choice([1.0, 1.0, 0.9, -0.9 if rule in WEIGH_SIBLINGS else 1.0]),
+        least_span=rng.choice([0.0, 0.01, 2.0]),
         revisit_terminal=rng.random() < 0.3,
         max_nodes=rng.choice([1, 12, 60, 60, 300, 300, 2000]),
     )
@@ -126,7 +127,9 @@ class Pair:
         copy = self.core.from_bytes(self.core.to_bytes(tree))
         self.reference._trees += [None] * (copy - len(self.reference._trees))
         self.reference._trees.append(self.reference._trees[tree])
-        self.reference._trees[copy][0].plan = None  # which is not exported
+        root = self.reference._trees[copy][0]
+        root.plan, root.ties = None, 0  # which are not exported
+        self.reference._begin_range(self.reference._trees[copy])
         self.reference._trees[tree] = None
         self.core.drop_trees(np.array([tree], np.int32))
         self.alive.remove(tree)
@@ -190,7 +193,11 @@ def random_step(pair: Pair, rng: random.Random) -> int:
     elif kind < 0.97:
         _random_rewards(pair, rng, trees)
     elif kind < 0.98:
-        _random_gumbel(pair, rng, trees[0])
+        if rng.random() < 0.5:
+            _random_gumbel(pair, rng, trees[0])
+        else:
+            seed = rng.choice([None, rng.getrandbits(64)])
+            pair.call("set_ties", np.array(trees, np.int32), seed)
         batch = 1
     else:
         pair.check(rng.choice(pair.alive))

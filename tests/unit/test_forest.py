@@ -17,7 +17,7 @@ import rtsearch_fast.forest
 from rtsearch_fast import errors
 from rtsearch_fast.forest import NO_NODE, NODE_BYTES, ROOT, Forest, SearchParams
 
-RULES = ("uct", "puct", "mcts_g", "best_first", "muzero", "gumbel")
+RULES = ("uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree")
 
 
 def trees_of(*values: int) -> Any:

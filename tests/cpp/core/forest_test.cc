@@ -24,8 +24,8 @@ using Floats = std::vector<float>;
 using Flags = std::vector<std::uint8_t>;
 using Values = std::vector<double>;
 
-constexpr Rule kRules[] = {Rule::kUct,       Rule::kPuct,   Rule::kMctsG,
-                           Rule::kBestFirst, Rule::kMuZero, Rule::kGumbel};
+constexpr Rule kRules[] = {Rule::kUct,    Rule::kPuct,   Rule::kMctsG,     Rule::kBestFirst,
+                           Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree};
 
 SearchParams Params(Rule rule, std::int64_t max_nodes = 4096) {
   SearchParams params;

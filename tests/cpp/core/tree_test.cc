@@ -42,8 +42,8 @@ struct Fixture {
   Tree tree;
 };
 
-constexpr Rule kRules[] = {Rule::kUct,       Rule::kPuct,   Rule::kMctsG,
-                           Rule::kBestFirst, Rule::kMuZero, Rule::kGumbel};
+constexpr Rule kRules[] = {Rule::kUct,    Rule::kPuct,   Rule::kMctsG,     Rule::kBestFirst,
+                           Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree};
 
 std::vector<NodeId> Range(NodeId first, NodeId end) {
   std::vector<NodeId> ids;
@@ -88,7 +88,10 @@ void TestEachOpenLeafIsHandedOutOnce() {
       f.tree.CheckInvariants();
     }
     using Ids = std::vector<NodeId>;
-    CHECK_EQ(leaves, f.params.IsGlobal() ? Ids({2, 3, 4, 5}) : Ids({4, 2, 3, 5}));
+    // MuZero over the tree leaves the first simulation below a node out of its count: a tie again.
+    CHECK_EQ(leaves, f.params.IsGlobal()            ? Ids({2, 3, 4, 5})
+                     : rule == Rule::kMuZeroTree ? Ids({4, 5, 2, 3})
+                                                 : Ids({4, 2, 3, 5}));
     CHECK_EQ(f.tree.node(kRootId).in_flight, 4);
     CHECK_EQ(f.tree.node(1).in_flight, 2);
     CHECK(!f.tree.HasOpenLeaf());
@@ -339,7 +342,7 @@ void TestRandomMovesKeepTheInvariants() {
   std::mt19937_64 random(7);
   const auto below = [&](std::uint64_t n) { return static_cast<std::uint32_t>(random() % n); };
   for (int round = 0; round < 64; ++round) {
-    Fixture f(kRules[round % 6], 600, round % 3 == 0);
+    Fixture f(kRules[round % 7], 600, round % 3 == 0);
     std::vector<NodeId> selected;
     for (int step = 0; step < 300; ++step) {
       const std::uint32_t move = below(10);

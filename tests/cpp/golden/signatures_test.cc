@@ -73,6 +73,12 @@ std::map<std::string, Search> Searches() {
       {"gumbel", search(Rule::kGumbel, 1.0, 1, as_it_is)},
       {"gumbel_discount_batch_8",
        search(Rule::kGumbel, 1.0, 8, [](SearchParams& p) { p.discount = 0.9; })},
+      {"muzero_tree", search(Rule::kMuZeroTree, 1.25, 1, as_it_is)},
+      {"muzero_tree_two_players_batch_8", search(Rule::kMuZeroTree, 1.25, 8,
+                                                 [](SearchParams& p) {
+                                                   p.discount = -0.9;
+                                                   p.value_min = -1;
+                                                 })},
   };
 }
 

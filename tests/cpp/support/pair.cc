@@ -131,6 +131,13 @@ void Pair::SetGumbel(TreeId tree, const std::vector<float>& noise, std::int64_t 
   });
 }
 
+void Pair::SetTies(const Batch& batch, std::optional<std::uint64_t> seed) {
+  Both("set ties", [&](auto& forest) {
+    forest.SetTies(batch.trees, seed);
+    return true;
+  });
+}
+
 void Pair::Reroot(TreeId tree, NodeId node) {
   Both("reroot", [&](auto& forest) { return forest.Reroot(tree, node); });
 }

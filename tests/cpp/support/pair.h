@@ -46,6 +46,7 @@ class Pair {
   void SetRewards(const Batch& batch);
   void SetGumbel(TreeId tree, const std::vector<float>& noise, std::int64_t num_simulations,
                  std::int64_t max_considered);
+  void SetTies(const Batch& batch, std::optional<std::uint64_t> seed);
   void Reroot(TreeId tree, NodeId node);
   // Export and import; the copy, at rest, takes the place of the tree.
   void Replace(TreeId tree);

@@ -1,6 +1,7 @@
 #include "support/random_operations.h"
 
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -174,7 +175,7 @@ void RandomGumbel(Pair& pair, TreeId tree, Choices& choices) {
 SearchParams RandomParams(Choices& choices) {
   SearchParams params;
   params.rule = choices.Of({Rule::kUct, Rule::kPuct, Rule::kMctsG, Rule::kBestFirst,
-                            Rule::kMuZero, Rule::kGumbel});
+                            Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree});
   params.backup = choices.Of({BackupMode::kMean, BackupMode::kMean, BackupMode::kMax});
   params.first_play = choices.Of({FirstPlay::kFirst, FirstPlay::kParent, FirstPlay::kValue});
   if (params.WeighsSiblings()) params.first_play = FirstPlay::kFirst;  // or it is refused
@@ -185,7 +186,9 @@ SearchParams RandomParams(Choices& choices) {
   params.maxvisit_init = choices.Of({0.0, 50.0});
   params.first_play_value = choices.Of({0.0, 0.1, 0.5, -1.0});
   params.virtual_loss = choices.Of({0.0, 1.0, 1.0, 3.0, 0.5});
+  params.least_span = choices.Of({0.0, 0.01, 2.0});
   params.discount = choices.Of({1.0, 1.0, 0.9, 0.0});
+  if (params.WeighsSiblings() && choices.OneIn(4)) params.discount = -params.discount;
   params.value_min = choices.Of({0.0, 0.0, -1.0});
   params.value_max = choices.Of({1.0, 1.0, 5.0});
   params.max_nodes = choices.Of({1, 12, 60, 60, 300, 300, 3000});
@@ -231,7 +234,12 @@ std::uint32_t RandomStep(Pair& pair, Choices& choices) {
   } else if (kind < 97) {
     return RandomRewards(pair, batch.trees, choices);
   } else if (kind < 98) {
-    RandomGumbel(pair, tree, choices);
+    if (choices.OneIn(2)) {
+      RandomGumbel(pair, tree, choices);
+    } else {
+      pair.SetTies(batch, choices.OneIn(3) ? std::nullopt : std::optional{std::uint64_t{
+                                                                choices.Below(1u << 31)}});
+    }
     return 1;
   } else {
     pair.Check(tree);

@@ -89,12 +89,26 @@ NodeId ReferenceForest::Select(const TreeNodes& nodes) {
       if (leaf == nullptr || RankOf(*node) > RankOf(*leaf)) leaf = node.get();
     }
   } else {
+    Node& root = *leaf;
+    double mean = 0;
+    if (root.ties != 0) root.ties = MixIn(root.ties, 0x9E3779B97F4A7C15) | 1;
     while (leaf->expanded) {
-      const std::vector<Rank> ranks = Ranks(*leaf);
+      const bool over_tree = params_.rule == Rule::kMuZeroTree;
+      if (over_tree) mean = MeanQ(*leaf, mean);
+      const std::vector<Rank> ranks =
+          over_tree ? MuZeroTreeRanks(*leaf, mean, root) : Ranks(*leaf);
       std::optional<std::size_t> best;
       for (std::size_t i = 0; i < ranks.size(); ++i) {
         if (!HasOpenLeaf(*leaf->children[i])) continue;
         if (!best || ranks[i] > ranks[*best]) best = i;
+      }
+      if (root.ties != 0) {
+        std::vector<std::size_t> tied;
+        for (std::size_t i = *best; i < ranks.size(); ++i) {
+          if (!HasOpenLeaf(*leaf->children[i])) continue;
+          if (ranks[i].score >= ranks[*best].score - 1e-6) tied.push_back(i);
+        }
+        best = tied[((MixIn(root.ties, leaf->id) | 1) >> 32) % tied.size()];
       }
       leaf = leaf->children[*best];
     }
@@ -170,6 +184,24 @@ void ReferenceForest::Backup(std::span<const TreeId> trees, std::span<const Node
       value = node->edge_reward + params_.discount * value;
     }
     if (release) Release(starts[i]);
+    if (starts[i]->parent == nullptr) continue;
+    Node& root = *At(trees[i])[kRootId];
+    for (const Node* node = starts[i]; node != nullptr; node = node->parent) Widen(root, *node);
+  }
+}
+
+void ReferenceForest::Widen(Node& root, const Node& node) const {
+  const double value = node.edge_reward + params_.discount * (Total(node) / node.visit_count);
+  root.low = std::min(root.low, value);
+  root.high = std::max(root.high, value);
+}
+
+void ReferenceForest::BeginRange(const TreeNodes& nodes) const {
+  Node& root = *nodes[kRootId];
+  root.low = std::numeric_limits<double>::infinity();
+  root.high = -root.low;
+  for (const auto& node : nodes) {
+    if (node->parent != nullptr && node->visit_count > 0) Widen(root, *node);
   }
 }
 
@@ -229,6 +261,14 @@ void ReferenceForest::SetGumbel(TreeId tree, std::span<const float> noise,
   root.plan = {{noise.begin(), noise.end()}, num_simulations, max_considered};
 }
 
+void ReferenceForest::SetTies(std::span<const TreeId> trees, std::optional<std::uint64_t> seed) {
+  for (const TreeId tree : trees) At(tree);
+  Require(params_.rule == Rule::kMuZeroTree, Fault::kInvalidArgument);
+  for (std::size_t i = 0; i < trees.size(); ++i) {
+    At(trees[i])[kRootId]->ties = seed ? MixIn(MixIn(0x9E3779B97F4A7C15, *seed), i) | 1 : 0;
+  }
+}
+
 // --- selection, from scratch ---------------------------------------------------------
 
 bool ReferenceForest::IsOpenLeaf(const Node& node) const {
@@ -257,12 +297,17 @@ std::int64_t ReferenceForest::Visits(const Node& node) const {
 }
 
 std::optional<double> ReferenceForest::ValueOf(const Node& node) const {
+  return ValueOf(node, params_.discount);
+}
+
+std::optional<double> ReferenceForest::ValueOf(const Node& node, double discount) const {
   const double loss =
       params_.virtual_loss * static_cast<double>(Visits(node) - node.visit_count);
   const double weight = node.visit_count + loss;
   if (weight == 0) return std::nullopt;
-  const double mean = (Total(node) + loss * params_.value_min) / weight;
-  return node.edge_reward + params_.discount * mean;
+  const double lost = params_.discount < 0 ? params_.value_max : params_.value_min;
+  const double mean = (Total(node) + loss * lost) / weight;
+  return node.edge_reward + discount * mean;
 }
 
 ReferenceForest::Rank ReferenceForest::RankOf(const Node& node) const {
@@ -308,6 +353,36 @@ std::vector<ReferenceForest::Rank> ReferenceForest::MuZeroRanks(const Node& pare
     const double bonus = exploration * child->prior / (1.0 + static_cast<double>(Visits(*child)));
     const double score = (value - low) / std::max(high - low, 1e-8) + bonus;
     ranks.push_back({true, score, value, -Visits(*child), -std::int64_t{child->id}});
+  }
+  return ranks;
+}
+
+double ReferenceForest::MeanQ(const Node& parent, double above) const {
+  double total = 0;
+  int count = 0;
+  for (const Node* child : parent.children) {
+    const std::optional<double> value = ValueOf(*child, std::abs(params_.discount));
+    if (!value) continue;
+    total += *value;
+    ++count;
+  }
+  if (parent.parent == nullptr && count > 0) return total / count;
+  return (above + total) / (count + 1);
+}
+
+std::vector<ReferenceForest::Rank> ReferenceForest::MuZeroTreeRanks(const Node& parent, double mean,
+                                                                    const Node& root) const {
+  const double base = params_.exploration_base;
+  const auto n = static_cast<double>(std::max<std::int64_t>(0, Visits(parent) - 1));
+  const double exploration = std::sqrt(n) * (params_.exploration + Log((n + base + 1.0) / base));
+  std::vector<Rank> ranks;
+  for (const Node* child : parent.children) {
+    double scaled = ValueOf(*child).value_or(mean);
+    if (root.high > root.low) {
+      scaled = (scaled - root.low) / std::max(root.high - root.low, params_.least_span);
+    }
+    const double bonus = exploration * child->prior / (1.0 + static_cast<double>(Visits(*child)));
+    ranks.push_back({true, std::clamp(scaled, 0.0, 1.0) + bonus, 0, 0, -std::int64_t{child->id}});
   }
   return ranks;
 }
@@ -412,6 +487,7 @@ std::vector<NodeId> ReferenceForest::Reroot(TreeId tree, NodeId node) {
   std::vector<NodeId> mapping(nodes.size(), kNoNode);
   std::vector<bool> is_kept(nodes.size());
   for (std::size_t id = 0; id < nodes.size(); ++id) is_kept[id] = is_below_root(nodes[id].get());
+  const std::uint64_t ties = nodes[kRootId]->ties;
   TreeNodes kept;
   for (std::size_t id = 0; id < nodes.size(); ++id) {
     if (!is_kept[id]) continue;
@@ -423,7 +499,9 @@ std::vector<NodeId> ReferenceForest::Reroot(TreeId tree, NodeId node) {
   root->prior = 1;
   root->edge_reward = 0;
   root->plan = {};
+  root->ties = ties;
   nodes = std::move(kept);
+  BeginRange(nodes);
   return mapping;
 }
 
@@ -439,6 +517,8 @@ TreeId ReferenceForest::Copy(TreeId tree) {
     for (Node*& child : node->children) child = (*copy)[child->id].get();
   }
   copy->front()->plan = {};
+  copy->front()->ties = 0;
+  BeginRange(*copy);
   trees_.push_back(std::move(copy));
   return static_cast<TreeId>(trees_.size() - 1);
 }

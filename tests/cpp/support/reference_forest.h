@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -40,6 +41,7 @@ class ReferenceForest {
                   std::span<const float> rewards);
   void SetGumbel(TreeId tree, std::span<const float> noise, std::int64_t num_simulations,
                  std::int64_t max_considered);
+  void SetTies(std::span<const TreeId> trees, std::optional<std::uint64_t> seed);
   std::vector<NodeId> Reroot(TreeId tree, NodeId node);
   std::uint64_t Signature(TreeId tree) const;
   std::uint32_t NumNodes(TreeId tree) const;
@@ -48,7 +50,8 @@ class ReferenceForest {
   // Of the flags kTerminal, kExpanded and kSelected; `link` and `open` are the core's own business.
   std::vector<rts::Node> Nodes(TreeId tree) const;
 
-  // What export and import make of a tree: the same, at rest and without a plan.
+  // What export and import make of a tree: the same, at rest, without a plan or luck, and with a range
+  // that begins anew.
   TreeId Copy(TreeId tree);
 
  private:
@@ -67,7 +70,10 @@ class ReferenceForest {
     std::uint32_t visit_count = 0;
     double value_sum = 0;
     double raw_value = 0;  // the first that was backed up to it
-    Plan plan{};           // of a root
+    Plan plan{};           // of a root, like low, high and ties
+    double low = std::numeric_limits<double>::infinity();
+    double high = -std::numeric_limits<double>::infinity();
+    std::uint64_t ties = 0;
     std::uint32_t in_flight = 0;
     bool expanded = false;
     bool selected = false;
@@ -97,12 +103,17 @@ class ReferenceForest {
   double FirstPlay(const Node& parent) const;
   std::int64_t Visits(const Node& node) const;                // N'
   std::optional<double> ValueOf(const Node& node) const;      // Q; none where N + w f = 0
+  std::optional<double> ValueOf(const Node& node, double discount) const;
   std::vector<double> CompletedValues(const Node& parent) const;
   Rank RankOf(const Node& node) const;
   // Of all children of `parent`, in their order.
   std::vector<Rank> Ranks(const Node& parent) const;
   std::vector<Rank> MuZeroRanks(const Node& parent) const;
   std::vector<Rank> GumbelRanks(const Node& parent) const;
+  double MeanQ(const Node& parent, double above) const;  // M of the rule muzero_tree
+  std::vector<Rank> MuZeroTreeRanks(const Node& parent, double mean, const Node& root) const;
+  void Widen(Node& root, const Node& node) const;
+  void BeginRange(const TreeNodes& nodes) const;
 
   const SearchParams params_;
   std::vector<std::unique_ptr<TreeNodes>> trees_;  // by id; null once dropped
