@@ -27,6 +27,7 @@ class FirstPlay(enum.Enum):
     first = 0
     parent = 1
     value = 2
+    prior = 3
 
 class BackupMode(enum.Enum):
     mean = 0
@@ -122,6 +123,8 @@ class Forest:
     def release(self, trees: _TreeIds, nodes: _NodeIds) -> None: ...
     @overload
     def release(self, trees: int, nodes: int) -> None: ...
+    def backup_path(self, tree: int, node: int, values: NDArray[np.float64]) -> None: ...
+    def walk(self, tree: int, node: int, margin: float) -> int: ...
     def set_rewards(
         self, trees: _TreeIds, nodes: _NodeIds, rewards: NDArray[np.float32]
     ) -> None: ...

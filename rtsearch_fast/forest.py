@@ -58,12 +58,13 @@ class SearchParams:
         Least width of the scale of "muzero_tree", >= 0.
     backup : {"mean", "max"}
         What a node keeps of the values backed up through it.
-    first_play : {"first", "parent", "value"}, optional
+    first_play : {"first", "parent", "value", "prior"}, optional
         First-play urgency, the value of a child without visits: "first" tries every child once
         before any is tried twice; "parent" takes the parent's mean less `first_play_value` (not
-        below value_min); "value" takes `first_play_value` itself. None means "parent" for puct,
-        whose priors decide, and "first" for the others. "muzero", "gumbel" and
-        "muzero_tree" have a first play of their own and take none.
+        below value_min); "value" takes `first_play_value` itself; "prior" the child's own prior, which
+        may be any finite number then ("uct", "mcts_g", "best_first"). None means "parent" for puct,
+        whose priors decide, and "first" for the others. "muzero", "gumbel" and "muzero_tree" have a
+        first play of their own and take none.
     first_play_value : float
     virtual_loss : float
         Lost visits (of value value_min) that each simulation in flight counts for, >= 0. 0 counts
@@ -94,7 +95,7 @@ class SearchParams:
     maxvisit_init: float = 50.0
     least_span: float = 0.0
     backup: Literal["mean", "max"] = "mean"
-    first_play: Literal["first", "parent", "value"] | None = None
+    first_play: Literal["first", "parent", "value", "prior"] | None = None
     first_play_value: float = 0.0
     virtual_loss: float = 1.0
     discount: float = 1.0

@@ -8,6 +8,7 @@ Value of a child as its parent sees it, with f simulations in flight through it:
 
     V = (value_sum + w f lost_value) / (N + w f)         w = virtual_loss
     Q = edge_reward + discount * V                       first-play value where N + w f = 0
+                                                         (first_play "prior": the child's prior)
 
 lost_value is value_min, with a negative discount value_max.
 
@@ -257,10 +258,13 @@ class ReferenceForest:
         for name, column in (("priors", priors), ("terminal", terminal), ("rewards", rewards)):
             if column is not None and len(column) != total:
                 raise InvalidArgumentError(f"{name} has {len(column)} entries, expected {total}")
-        if priors is not None and not all(0 <= p <= 1 for p in priors):
-            raise InvalidArgumentError("priors must be in [0, 1]")
+        if priors is not None and not all(map(self._is_prior, priors)):
+            raise InvalidArgumentError(f"priors={priors}")
         if rewards is not None and not all(math.isfinite(r) for r in rewards):
             raise InvalidArgumentError("rewards must be finite")
+
+    def _is_prior(self, prior: float) -> bool:
+        return math.isfinite(prior) if self.params.first_play == "prior" else 0 <= prior <= 1
 
     def backup(self, trees: Any, nodes: Any, values: Any, *, release: bool = False) -> None:
         starts = self._nodes(trees, nodes)
@@ -270,13 +274,7 @@ class ReferenceForest:
         for start, value in zip(starts, values, strict=True):
             value = float(value)
             for node in start.path():
-                if node.visit_count == 0:
-                    node.raw_value = value
-                if self.params.backup == "mean":
-                    node.value_sum += value
-                else:
-                    node.value_sum = max(node.value_sum, value) if node.visit_count else value
-                node.visit_count += 1
+                self._visit(node, value)
                 value = node.edge_reward + self.params.discount * value
             if release:
                 self._release(start)
@@ -288,6 +286,35 @@ class ReferenceForest:
         for node in nodes:
             q = node.edge_reward + self.params.discount * (self._total(node) / node.visit_count)
             root.span = (min(root.span[0], q), max(root.span[1], q))
+
+    def _visit(self, node: _Node, value: float) -> None:
+        if node.visit_count == 0:
+            node.raw_value = value
+        if self.params.backup == "mean":
+            node.value_sum += value
+        else:
+            node.value_sum = max(node.value_sum, value) if node.visit_count else value
+        node.visit_count += 1
+
+    def backup_path(self, tree: int, node: int, values: Any) -> None:
+        (start,) = self._nodes([tree], [node])
+        path = start.path()
+        if len(values) != len(path):
+            raise InvalidArgumentError(f"{len(values)} values for {len(path)} nodes")
+        self._check_values(values)
+        for above, value in zip(path, values, strict=True):
+            self._visit(above, float(value))
+
+    def walk(self, tree: int, node: int, margin: float) -> int:
+        (at,) = self._nodes([tree], [node])
+        if self.params.rule not in ("uct", "puct") or not margin >= 0:
+            raise InvalidArgumentError(f"rule={self.params.rule}, {margin=}")
+        while at.children:
+            best, *others = sorted(at.children, key=self._rank, reverse=True)
+            if others and not self._rank(best)[0] - self._rank(others[0])[0] > margin:
+                break
+            at = best
+        return at.id
 
     def _check_values(self, values: Any) -> None:
         for value in values:
@@ -420,7 +447,7 @@ class ReferenceForest:
         visits, parent_visits = self._visits(node), self._visits(parent)
         value = self._value(node)
         if value is None:
-            value = self._first_play(parent)
+            value = node.prior if params.first_play == "prior" else self._first_play(parent)
         if visits == 0 and params.first_play == "first":
             score = math.inf
         elif params.rule == "puct":

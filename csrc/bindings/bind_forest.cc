@@ -81,6 +81,41 @@ void BindForest(py::module_& m) {
            },
            "trees"_a,
            "Forget trees. Their ids are not used again; their memory goes to new trees.")
+      .def("backup_path",
+           [](Forest& f, std::int64_t tree, std::int64_t node, const py::object& values) {
+             f.BackupPath(ToTreeId(tree), ToNodeId(node), AsSpan<double>(values, "values"));
+           },
+           "tree"_a, "node"_a, "values"_a,
+           R"(Count one finished simulation with a value of its own for each node of its path.
+
+For returns that are no discounted sums of rewards.
+
+Parameters
+----------
+tree, node : int
+values : float64 [D + 1]
+    For `node`, which lies D deep, and the nodes above it up to the root, in
+    [value_min, value_max].)")
+      .def("walk",
+           [](Forest& f, std::int64_t tree, std::int64_t node, double margin) {
+             return f.Walk(ToTreeId(tree), ToNodeId(node), margin);
+           },
+           "tree"_a, "node"_a, "margin"_a,
+           R"(Go down from a node by the best score, to a leaf or a decision that is close.
+
+Claims nothing, and takes no notice of what is open: for callers who take close decisions
+themselves (rules "uct" and "puct").
+
+Parameters
+----------
+tree, node : int
+margin : float
+    >= 0. A node is not passed whose best child leads another by no more than this.
+
+Returns
+-------
+int
+    A node without children, or one with a close decision.)")
       .def("set_rewards", &SetRewards, "trees"_a, "nodes"_a, "rewards"_a,
            R"(Set the rewards of the edges to nodes that no backup has passed yet.
 

@@ -250,7 +250,8 @@ trees, nodes : int32 [B], uint32 [B], or int
 counts : int32 [B] or int
     New children of each node, >= 0. A leaf that gets none is a dead end from now on.
 priors : float32 [sum(counts)], optional
-    Policy probabilities in [0, 1]; equal within each expansion if left out.
+    Policy probabilities in [0, 1] (with first_play "prior": finite); equal within each
+    expansion if left out.
 terminal : bool [sum(counts)], optional
 rewards : float32 [sum(counts)], optional
     Rewards of the new edges, finite.

@@ -22,6 +22,7 @@ void BindParams(py::module_& m) {
       .value("first", FirstPlay::kFirst)
       .value("parent", FirstPlay::kParent)
       .value("value", FirstPlay::kValue)
+      .value("prior", FirstPlay::kPrior)
       .finalize();
   py::native_enum<BackupMode>(m, "BackupMode", "enum.Enum")
       .value("mean", BackupMode::kMean)

@@ -237,10 +237,10 @@ void Forest::CheckChildren(std::span<const TreeId> trees, std::span<const NodeId
   if (terminal.data() != nullptr) CheckLength("terminal", terminal.size(), total);
   if (rewards.data() != nullptr) CheckLength("rewards", rewards.size(), total);
   for (std::size_t i = 0; i < priors.size(); ++i) {
-    if (!(priors[i] >= 0 && priors[i] <= 1)) {
-      throw Error(Fault::kInvalidArgument, "prior " + std::to_string(priors[i]) + Position(i) +
-                                               ": must be in [0, 1]");
-    }
+    if (params().IsPrior(priors[i])) continue;
+    throw Error(Fault::kInvalidArgument,
+                "prior " + std::to_string(priors[i]) + Position(i) + ": must be " +
+                    (params().first_play == FirstPlay::kPrior ? "finite" : "in [0, 1]"));
   }
   CheckFinite("reward", rewards);
 }
@@ -297,6 +297,31 @@ void Forest::Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes
   CheckValues(trees, values);
   if (release) TakeSelected(trees, nodes);
   BackUpValues(trees, nodes, values, release);
+}
+
+void Forest::BackupPath(TreeId tree_id, NodeId node, std::span<const double> values) {
+  const ExclusiveUse use(busy_);
+  CheckNodes({&tree_id, 1}, {&node, 1});
+  Tree& tree = At(tree_id);
+  CheckLength("values", values.size(), tree.DepthOf(node) + 1);
+  CheckValues(std::vector<TreeId>(values.size(), tree_id), values);
+  tree.BackupPath(node, values.data());
+  if (params().rule == Rule::kMuZeroTree) tree.WidenRange(node);
+}
+
+NodeId Forest::Walk(TreeId tree, NodeId node, double margin) {
+  const ExclusiveUse use(busy_);
+  CheckNodes({&tree, 1}, {&node, 1});
+  if (params().rule != Rule::kUct && params().rule != Rule::kPuct) {
+    throw Error(Fault::kInvalidArgument,
+                "walk is for rules that descend and score each child for itself: create the forest "
+                "with rule=\"uct\" or rule=\"puct\"");
+  }
+  if (!(margin >= 0)) {
+    throw Error(Fault::kInvalidArgument,
+                "margin=" + std::to_string(margin) + ": must not be negative");
+  }
+  return At(tree).Walk(node, margin);
 }
 
 void Forest::BackUpValues(std::span<const TreeId> trees, std::span<const NodeId> nodes,

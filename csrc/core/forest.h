@@ -55,6 +55,15 @@ class Forest {
   void Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
               std::span<const double> values, bool release);
 
+  // Back up from `node` with a value of its own for each node: values[0] for `node`, then for the
+  // nodes above it up to the root. For returns that are no discounted sums of rewards.
+  void BackupPath(TreeId tree, NodeId node, std::span<const double> values);
+
+  // Go down from `node` by the best score, until a leaf, or a node whose best child leads its other
+  // children by no more than `margin`. Changes nothing and takes no notice of what is open: for
+  // callers who take close decisions themselves. Rules uct and puct.
+  NodeId Walk(TreeId tree, NodeId node, double margin);
+
   // Expand, then Backup with `release`, then Select in the same trees: one step of a search, checked
   // as a whole. leaves[i] is the next leaf of trees[i].
   void Advance(std::span<const TreeId> trees, std::span<const NodeId> nodes,

@@ -38,7 +38,7 @@ struct Node {
   NodeId parent;              // kNoNode for the root
   NodeId link;                // first child; of a leaf its place in the frontier, or kNoNode
   std::uint32_t open;         // see node_store.h
-  float prior;                // policy probability, in [0, 1]
+  float prior;                // policy probability, in [0, 1] (FirstPlay::kPrior: any number)
   float edge_reward;          // reward of the edge from the parent
 
   bool Has(Flag flag) const { return (bits & flag) != 0; }

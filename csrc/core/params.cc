@@ -13,6 +13,8 @@ namespace {
 // score overflows: NaN scores would have no order.
 constexpr double kLargest = 1e100;
 
+constexpr const char* kFirstPlays[] = {"first", "parent", "value", "prior"};
+
 bool IsModerate(double x) { return std::abs(x) <= kLargest; }  // false for NaN
 
 void Require(bool ok, const char* name, double value, const char* wanted) {
@@ -36,10 +38,13 @@ void SearchParams::Validate() const {
           "must be in [0, 1e100]");
   if (WeighsSiblings() && first_play != FirstPlay::kFirst) {
     throw Error(Fault::kInvalidArgument,
-                std::string("first_play='") +
-                    (first_play == FirstPlay::kParent ? "parent" : "value") +
+                std::string("first_play='") + kFirstPlays[static_cast<int>(first_play)] +
                     "': the rules muzero, gumbel and muzero_tree have a first play of their own, "
                     "leave it out");
+  }
+  if (rule == Rule::kPuct && first_play == FirstPlay::kPrior) {
+    throw Error(Fault::kInvalidArgument,
+                "first_play='prior': the priors of puct are probabilities, take another rule");
   }
   Require(IsModerate(first_play_value), "first_play_value", first_play_value,
           "must be in [-1e100, 1e100]");

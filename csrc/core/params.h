@@ -1,6 +1,7 @@
 // Settings of a forest. Plain data, checked once by Validate().
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 namespace rts {
@@ -20,6 +21,7 @@ enum class FirstPlay : std::uint8_t {
   kFirst,   // its score is +infinity: every child is tried once before any is tried twice
   kParent,  // max(value_min, mean value of the parent - first_play_value)
   kValue,   // first_play_value
+  kPrior,   // its own prior, which may be any number then; uct, mcts_g and best_first
 };
 
 enum class BackupMode : std::uint8_t { kMean, kMax };
@@ -55,6 +57,10 @@ struct SearchParams {
   }
   // The worst value of a child in its parent's eyes: what a virtual loss counts as.
   double LostValue() const { return discount < 0 ? value_max : value_min; }
+  // May a child have this prior? A probability, unless it is the value of unvisited children.
+  bool IsPrior(float prior) const {
+    return first_play == FirstPlay::kPrior ? std::isfinite(prior) : prior >= 0 && prior <= 1;
+  }
 };
 
 }  // namespace rts

@@ -2,7 +2,8 @@
 //
 // Value of a child as its parent sees it, with f simulations in flight through the child:
 //   V = (value_sum + w f lost_value) / (N + w f),   w = virtual_loss   (backup by mean)
-//   Q = edge_reward + discount * V,                 or the first-play value where N + w f = 0.
+//   Q = edge_reward + discount * V,                 or the first-play value where N + w f = 0
+//                                                   (FirstPlay::kPrior: the child's prior).
 // lost_value is value_min, with a negative discount value_max.
 // Score, with N' = N + f:
 //   UCT, MCTS_G   Q + c * sqrt(ln N'(parent)) / sqrt(max(1, N'))
@@ -104,7 +105,9 @@ class Scorer {
   std::pair<double, bool> ValueOf(const ScoreTerms& terms, const Node& child) const {
     const double loss = terms.virtual_loss * (global_ ? 0u : child.in_flight);
     const double weight = child.visit_count + loss;
-    if (!(weight > 0)) return {terms.first_play, false};
+    if (!(weight > 0)) {
+      return {params_.first_play == FirstPlay::kPrior ? child.prior : terms.first_play, false};
+    }
     const double mean =
         (Total(child.value_sum, child.visit_count) + loss * terms.lost_value) / weight;
     return {child.edge_reward + terms.discount * mean, true};

@@ -2,10 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <utility>
 
 namespace rts {
+namespace {
+
+// What a value from `id` is worth to its parent.
+struct Discounted {
+  const NodeStore& nodes;
+  double discount;
+  double operator()(NodeId id, double value) const {
+    return nodes.edge_reward(id) + discount * value;
+  }
+};
+
+}  // namespace
 
 Tree::Tree(TreeStorage storage, const Shared& shared)
     : storage_(std::move(storage)),
@@ -214,11 +227,10 @@ bool Tree::Reopen(NodeId id) {
   return true;
 }
 
-template <bool kRelease>
-void Tree::BackUp(NodeId id, double value) {
+template <bool kRelease, typename ValueAbove>
+void Tree::BackUp(NodeId id, double value, ValueAbove value_above) {
   NodeStore& nodes = storage_.nodes;
   const bool is_mean = shared_->params.backup == BackupMode::kMean;
-  const double discount = shared_->params.discount;
   const bool reopened = kRelease && Reopen(id);
   const NodeId group_of_reopened = reopened ? nodes.parent(id) : kNoNode;
   for (;;) {
@@ -236,7 +248,7 @@ void Tree::BackUp(NodeId id, double value) {
     }
     const NodeId parent = nodes.parent(id);
     if (parent == kNoNode) return;
-    value = nodes.edge_reward(id) + discount * value;
+    value = value_above(id, value);
     id = parent;
   }
 }
@@ -261,8 +273,23 @@ void Tree::AddToRange(NodeId id) {
   range_.Add(nodes.edge_reward(id) + params().discount * mean);
 }
 
-void Tree::Backup(NodeId id, double value) { BackUp<false>(id, value); }
-void Tree::BackupAndRelease(NodeId id, double value) { BackUp<true>(id, value); }
+void Tree::Backup(NodeId id, double value) {
+  BackUp<false>(id, value, Discounted{storage_.nodes, params().discount});
+}
+
+void Tree::BackupAndRelease(NodeId id, double value) {
+  BackUp<true>(id, value, Discounted{storage_.nodes, params().discount});
+}
+
+void Tree::BackupPath(NodeId id, const double* values) {
+  if (params().rule == Rule::kGumbel) {
+    const double* value = values;
+    for (NodeId n = id; n != kNoNode; n = storage_.nodes.parent(n), ++value) {
+      if (storage_.nodes.visit_count(n) == 0) storage_.raw_values[n] = *value;
+    }
+  }
+  BackUp<false>(id, *values, [next = values](NodeId, double) mutable { return *++next; });
+}
 
 void Tree::Release(NodeId id) {
   NodeStore& nodes = storage_.nodes;
@@ -273,6 +300,37 @@ void Tree::Release(NodeId id) {
   } else if (id != kRootId) {
     RefreshGroup(nodes.parent(id));
   }
+}
+
+// --- views -----------------------------------------------------------------------------
+
+NodeId Tree::Walk(NodeId id, double margin) const {
+  for (;;) {
+    const ScoreTerms terms = scorer_.ForParent(node(id));
+    NodeId best = kNoNode;
+    Score best_score{};
+    double rival = -std::numeric_limits<double>::infinity();
+    ForEachChild(id, [&](NodeId child) {
+      const Score score = scorer_.Of(terms, node(child));
+      if (best == kNoNode || Better(score, child, best_score, best)) {
+        if (best != kNoNode) rival = best_score.score;
+        best = child;
+        best_score = score;
+      } else {
+        rival = std::max(rival, score.score);
+      }
+    });
+    if (best == kNoNode) return id;
+    const bool is_only = rival == -std::numeric_limits<double>::infinity();
+    if (!is_only && !(best_score.score - rival > margin)) return id;
+    id = best;
+  }
+}
+
+std::size_t Tree::DepthOf(NodeId id) const {
+  std::size_t depth = 0;
+  while ((id = storage_.nodes.parent(id)) != kNoNode) ++depth;
+  return depth;
 }
 
 std::vector<NodeId> Tree::Children(NodeId id) const {

@@ -84,6 +84,12 @@ class Tree {
   // Count one finished simulation with `value` at `id` and on its path to the root.
   void Backup(NodeId id, double value);
 
+  // The same with a value of its own for each node on the path; DepthOf(id) + 1 values.
+  void BackupPath(NodeId id, const double* values);
+
+  // See Forest::Walk.
+  NodeId Walk(NodeId id, double margin) const;
+
   // The rule gumbel: a node's raw value is the first that is backed up to it. Before each Backup.
   void KeepRawValues(NodeId id, double value);
 
@@ -123,6 +129,7 @@ class Tree {
   std::uint32_t root_visits() const { return storage_.nodes.visit_count(kRootId); }
   std::uint32_t root_in_flight() const { return storage_.nodes.in_flight(kRootId); }
   bool HasOpenLeaf() const;
+  std::size_t DepthOf(NodeId id) const;
   std::vector<NodeId> Children(NodeId id) const;
   const SearchParams& params() const { return shared_->params; }
 
@@ -174,8 +181,9 @@ class Tree {
   void RefreshGroup(NodeId parent);
   // Choose among all children of `id` by a rule that weighs siblings.
   Choice Weigh(const Walker& walker, const ScoreTerms& terms);
-  template <bool kRelease>
-  void BackUp(NodeId id, double value);
+  // `value_above(id, value)` is the parent's value.
+  template <bool kRelease, typename ValueAbove>
+  void BackUp(NodeId id, double value, ValueAbove value_above);
   void AddToRange(NodeId id);
   // Is `id`, which was released, an open leaf again? Says so in its flags.
   bool Reopen(NodeId id);

@@ -150,7 +150,7 @@ void Tree::FromColumns(const Columns& columns) {
                   sum > visits * shared_->params.value_max + slack)) {
       fail(id, "has a value outside [value_min, value_max]");
     }
-    if (!(columns.prior[id] >= 0 && columns.prior[id] <= 1)) fail(id, "has a bad prior");
+    if (!shared_->params.IsPrior(columns.prior[id])) fail(id, "has a bad prior");
     if (!std::isfinite(columns.edge_reward[id])) fail(id, "has a bad reward");
     if (!columns.raw_value.empty() && !std::isfinite(columns.raw_value[id])) {
       fail(id, "has a raw value that is not finite");

@@ -35,7 +35,7 @@ class TreeMachine(RuleBasedStateMachine):
     @initialize(
         rule=st.sampled_from(RULES),
         backup=st.sampled_from(["mean", "max"]),
-        first_play=st.sampled_from(["first", "parent", "value"]),
+        first_play=st.sampled_from(["first", "parent", "value", "prior"]),
         exploration=st.sampled_from([0.0, 0.4, 1.4]),
         virtual_loss=st.sampled_from([0.0, 1.0, 3.0]),
         discount=st.sampled_from([1.0, 0.9, 0.0]),
@@ -43,7 +43,9 @@ class TreeMachine(RuleBasedStateMachine):
         max_nodes=st.sampled_from([1, 8, 40, 200]),
     )
     def start(self, **params: Any) -> None:
-        if params["rule"] in WEIGH_SIBLINGS:
+        if params["rule"] in WEIGH_SIBLINGS or (
+            params["rule"] == "puct" and params["first_play"] == "prior"
+        ):
             params["first_play"] = None
         self.pair = Pair(SearchParams(**params))
         self.pair.create(2)

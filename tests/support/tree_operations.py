@@ -7,6 +7,7 @@ machine in tests/differential uses the same `Pair` and shrinks what it finds.
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import time
 from dataclasses import fields
@@ -35,7 +36,7 @@ def random_params(rng: random.Random) -> SearchParams:
         backup=rng.choice(["mean", "mean", "max"]),
         first_play=None
         if rule in WEIGH_SIBLINGS
-        else rng.choice([None, "first", "parent", "value"]),
+        else rng.choice([None, "first", "parent", "value", *["prior"] * (rule != "puct")]),
         first_play_value=rng.choice([0.0, 0.1, 0.5]),
         virtual_loss=rng.choice([0.0, 1.0, 1.0, 3.0]),
         discount=rng.choice([1.0, 1.0, 0.9, -0.9 if rule in WEIGH_SIBLINGS else 1.0]),
@@ -164,6 +165,13 @@ def random_step(pair: Pair, rng: random.Random) -> int:
         pair.select(trees)
     elif kind < 0.55:
         _random_expand(pair, rng, trees)
+    elif kind < 0.58:
+        _random_path(pair, rng, trees[0])
+        batch = 1
+    elif kind < 0.61:
+        node = rng.randrange(pair.core.num_nodes(trees[0]) + (rng.random() < 0.02))
+        pair.call("walk", trees[0], node, rng.choice([0.0, 0.0, 0.1, 0.5, math.inf, -1.0]))
+        batch = 1
     elif kind < 0.72:
         nodes = [rng.randrange(pair.core.num_nodes(tree)) for tree in trees]
         values = [_random_value(rng) for _ in trees]
@@ -177,7 +185,7 @@ def random_step(pair: Pair, rng: random.Random) -> int:
         values = [_random_value(rng) for _ in entries]
         if rng.random() < 0.4:
             counts = [rng.choice([0, 1, 2, 4, 4]) for _ in entries]
-            pair.advance(entries, counts, values, **_random_columns(rng, counts))
+            pair.advance(entries, counts, values, **_random_columns(rng, counts, pair.core.params))
         else:
             pair.finish(entries, values if rng.random() < 0.5 else None)
     elif kind < 0.93:
@@ -221,15 +229,26 @@ def _random_expand(pair: Pair, rng: random.Random, trees: list[int]) -> None:
         np.array(trees, np.int32),
         np.array(nodes, np.uint32),
         np.array(counts, np.int32),
-        **_random_columns(rng, counts),
+        **_random_columns(rng, counts, pair.core.params),
     )
 
 
-def _random_columns(rng: random.Random, counts: list[int]) -> dict[str, Any]:
+def _random_path(pair: Pair, rng: random.Random, tree: int) -> None:
+    """A value of its own for each node of a path, now and then one too many."""
+    parents = pair.core.columns(tree).parent
+    node = above = rng.randrange(len(parents))
+    values = [_random_value(rng) for _ in range(1 + (rng.random() < 0.02))]
+    while (above := parents[above]) != NO_NODE:
+        values.append(_random_value(rng))
+    pair.call("backup_path", tree, node, np.array(values))
+
+
+def _random_columns(rng: random.Random, counts: list[int], params: SearchParams) -> dict[str, Any]:
     total = max(0, sum(counts))
     priors = terminal = rewards = None
     if rng.random() < 0.5:
-        priors = np.array([rng.random() for _ in range(total)], np.float32)
+        span = rng.choice([1, 1, -2, 3]) if params.first_play == "prior" else 1
+        priors = np.array([span * rng.random() for _ in range(total)], np.float32)
     if rng.random() < 0.5:
         terminal = np.array([rng.random() < 0.2 for _ in range(total)], np.bool_)
     if rng.random() < 0.3:

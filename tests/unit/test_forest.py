@@ -283,6 +283,81 @@ def test_first_play_when_left_out_is_parent_for_puct_and_first_otherwise() -> No
     assert chosen == {rule: "parent" if rule == "puct" else "first" for rule in RULES}
 
 
+@pytest.mark.parametrize("rule", ["uct", "mcts_g", "best_first"])
+def test_first_play_when_it_is_the_prior_is_each_childs_own(rule: str) -> None:
+    forest = new_forest(rule=rule, exploration=0.0, first_play="prior")
+    grow(forest, ROOT, 4, priors=[-3.5, 7.0, 0.25, 6.5])
+    assert select(forest, 4) == [2, 4, 3, 1]
+
+
+@pytest.mark.parametrize("prior", [float("nan"), float("inf")])
+def test_first_play_when_a_prior_is_not_finite_is_refused(prior: float) -> None:
+    forest = new_forest(rule="uct", first_play="prior")
+    with pytest.raises(errors.InvalidArgumentError, match="at position 1: must be finite"):
+        grow(forest, ROOT, 2, priors=[0.5, prior])
+    assert forest.num_nodes(0) == 1
+
+
+# --- paths and walks ---------------------------------------------------------------------
+
+
+def test_backup_path_when_each_node_has_a_value_counts_its_own() -> None:
+    forest = new_forest(rule="uct", value_min=-5.0, value_max=5.0)
+    child = grow(forest, grow(forest, ROOT, 2), 1)
+    forest.backup_path(0, child, np.array([1.0, -2.0, 4.5]))
+    columns = forest.columns(0)
+    assert columns.value_sum.tolist() == [4.5, -2.0, 0.0, 1.0]
+    assert columns.visit_count.tolist() == [1, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([0.5], "values has 1 entries, expected 2"), ([0.5, 1.5], "value 1.5.*must be in")],
+)
+def test_backup_path_when_refused_leaves_the_tree(values: list[float], message: str) -> None:
+    forest = new_forest(rule="uct")
+    child = grow(forest, ROOT, 1)
+    with pytest.raises(errors.InvalidArgumentError, match=message):
+        forest.backup_path(0, child, np.array(values))
+    assert forest.columns(0).visit_count.tolist() == [0, 0]
+
+
+def test_walk_when_a_decision_is_close_stops_above_it() -> None:
+    forest = new_forest(rule="uct", exploration=0.0, first_play="prior")
+    grow(forest, ROOT, 2, priors=[0.9, 0.5])
+    grow(forest, 1, 2, priors=[0.25, 0.5])
+    assert forest.walk(0, ROOT, 0.0) == 4
+    assert forest.walk(0, ROOT, 0.3) == 1  # 0.5 leads 0.25 by less
+    assert forest.walk(0, ROOT, 0.5) == ROOT
+    assert forest.walk(0, 1, 0.0) == 4
+
+
+def test_walk_when_a_child_is_alone_passes_whatever_the_margin() -> None:
+    forest = new_forest(rule="uct")
+    grow(forest, grow(forest, ROOT, 1), 1)
+    assert forest.walk(0, ROOT, float("inf")) == 2
+
+
+def test_walk_when_leaves_are_in_flight_or_closed_takes_no_notice() -> None:
+    forest = new_forest(rule="uct", exploration=0.0, virtual_loss=0.0, first_play="prior")
+    grow(forest, ROOT, 2, priors=[0.25, 0.75], terminal=[False, True])
+    assert select(forest, 1) == [1]
+    assert forest.walk(0, ROOT, 0.0) == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "margin", "message"),
+    [
+        ("mcts_g", 0.0, "walk is for rules that descend"),
+        ("uct", -1.0, "margin=-1"),
+        ("uct", float("nan"), "margin=nan"),
+    ],
+)
+def test_walk_when_it_makes_no_sense_is_refused(rule: str, margin: float, message: str) -> None:
+    with pytest.raises(errors.InvalidArgumentError, match=message):
+        new_forest(rule=rule).walk(0, ROOT, margin)
+
+
 # --- ties ------------------------------------------------------------------------------
 
 
@@ -952,7 +1027,8 @@ def test_bad_arguments_when_refused_name_the_value_and_change_nothing(
     [
         ({"rule": "alphabeta"}, "rule='alphabeta'.*uct, puct, mcts_g, best_first"),
         ({"backup": "median"}, "backup='median'.*mean, max"),
-        ({"first_play": "last"}, "first_play='last'.*first, parent, value"),
+        ({"first_play": "last"}, "first_play='last'.*first, parent, value, prior"),
+        ({"rule": "puct", "first_play": "prior"}, "first_play='prior'.*probabilities.*rule"),
         ({"exploration": -1.0}, "exploration=-1"),
         ({"exploration": NAN}, "exploration=nan"),
         ({"exploration": 1e101}, "exploration="),

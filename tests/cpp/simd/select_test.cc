@@ -107,8 +107,9 @@ void TestChoicesAreThoseOfTheScorer() {
     if (round % 50 < 2) Fill(nodes, round % 2 == 1, random);
     params.rule = static_cast<Rule>(random() % 5);  // not gumbel, which has one way alone
     params.backup = static_cast<BackupMode>(random() % 2);
-    params.first_play = static_cast<FirstPlay>(random() % 3);
+    params.first_play = static_cast<FirstPlay>(random() % 4);
     if (params.WeighsSiblings()) params.first_play = FirstPlay::kFirst;
+    if (params.rule == Rule::kPuct && params.first_play == FirstPlay::kPrior) continue;
     params.virtual_loss = static_cast<double>(random() % 3);
     params.discount = random() % 2 ? 1.0 : 0.9;
     for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {

@@ -95,6 +95,17 @@ void Pair::Backup(const Batch& batch, bool release) {
   if (done.index() == 1 && release) TakeOut(batch);
 }
 
+void Pair::BackupPath(TreeId tree, NodeId node, const std::vector<double>& values) {
+  Both("backup path", [&](auto& forest) {
+    forest.BackupPath(tree, node, values);
+    return true;
+  });
+}
+
+void Pair::Walk(TreeId tree, NodeId node, double margin) {
+  Both("walk", [&](auto& forest) { return forest.Walk(tree, node, margin); });
+}
+
 void Pair::Advance(const Batch& batch) {
   const auto outcome = Both("advance", [&](auto& forest) {
     std::vector<NodeId> first(batch.trees.size());

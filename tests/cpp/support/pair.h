@@ -41,6 +41,8 @@ class Pair {
   void Select(const Batch& batch);
   void Expand(const Batch& batch);
   void Backup(const Batch& batch, bool release);
+  void BackupPath(TreeId tree, NodeId node, const std::vector<double>& values);
+  void Walk(TreeId tree, NodeId node, double margin);
   void Advance(const Batch& batch);
   void Release(const Batch& batch);
   void SetRewards(const Batch& batch);

@@ -40,7 +40,7 @@ void SpoilTrees(std::vector<TreeId>& trees, Choices& choices) {
 }
 
 // Children of the nodes of the batch.
-void RandomChildren(Batch& batch, Choices& choices) {
+void RandomChildren(Batch& batch, const SearchParams& params, Choices& choices) {
   std::size_t total = 0;
   for (std::size_t i = 0; i < batch.nodes.size(); ++i) {
     const bool is_wide = choices.OneIn(200);
@@ -51,6 +51,9 @@ void RandomChildren(Batch& batch, Choices& choices) {
   if (choices.OneIn(2)) {
     for (std::size_t i = 0; i < total; ++i) {
       batch.priors.push_back(static_cast<float>(choices.Below(257)) / 256);
+      if (params.first_play == FirstPlay::kPrior && choices.OneIn(4)) {
+        batch.priors.back() = choices.Of({-1.5f, 3.25f, -0.0f, 1e30f});
+      }
     }
   }
   if (choices.OneIn(2)) {
@@ -89,7 +92,18 @@ void RandomExpand(Pair& pair, Batch& batch, Choices& choices) {
       batch.nodes.push_back(RandomNode(pair, tree, choices));
     }
   }
-  RandomChildren(batch, choices);
+  RandomChildren(batch, pair.core().params(), choices);
+}
+
+// A value of its own for each node of a path, now and then one too many.
+void RandomPath(Pair& pair, TreeId tree, Choices& choices) {
+  const NodeId node = RandomNode(pair, tree, choices);
+  const std::vector<Node> nodes = pair.core().Nodes(tree);
+  std::vector<double> values(choices.OneIn(50) ? 1 : 0, 0.0);
+  for (NodeId id = node; id < nodes.size(); id = nodes[id].parent) {
+    values.push_back(RandomValue(pair.core().params(), choices));
+  }
+  pair.BackupPath(tree, node, values);
 }
 
 // So many visits of one node that the tables of roots end (support/numeric.h).
@@ -130,7 +144,7 @@ std::uint32_t RandomFinish(Pair& pair, Batch& batch, Choices& choices) {
     if (kind < 6) {
       pair.Backup(batch, /*release=*/true);
     } else {
-      RandomChildren(batch, choices);
+      RandomChildren(batch, pair.core().params(), choices);
       pair.Advance(batch);
     }
   }
@@ -177,8 +191,11 @@ SearchParams RandomParams(Choices& choices) {
   params.rule = choices.Of({Rule::kUct, Rule::kPuct, Rule::kMctsG, Rule::kBestFirst,
                             Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree});
   params.backup = choices.Of({BackupMode::kMean, BackupMode::kMean, BackupMode::kMax});
-  params.first_play = choices.Of({FirstPlay::kFirst, FirstPlay::kParent, FirstPlay::kValue});
-  if (params.WeighsSiblings()) params.first_play = FirstPlay::kFirst;  // or it is refused
+  params.first_play = choices.Of(
+      {FirstPlay::kFirst, FirstPlay::kParent, FirstPlay::kValue, FirstPlay::kPrior});
+  const bool is_refused = params.WeighsSiblings() ||
+                          (params.rule == Rule::kPuct && params.first_play == FirstPlay::kPrior);
+  if (is_refused) params.first_play = FirstPlay::kFirst;
   params.revisit_terminal = choices.OneIn(3);
   params.exploration = choices.Of({0.0, 0.2, 0.4, 1.0, 1.4});
   params.exploration_base = choices.Of({1.0, 20.0, 19652.0});
@@ -212,6 +229,13 @@ std::uint32_t RandomStep(Pair& pair, Choices& choices) {
     RandomExpand(pair, batch, choices);
     if (choices.OneIn(200)) SpoilTrees(batch.trees, choices);
     pair.Expand(batch);
+  } else if (kind < 60) {
+    RandomPath(pair, tree, choices);
+    return 1;
+  } else if (kind < 65) {
+    const auto margin = choices.Of({0.0, 0.0, 0.05, 0.5, double{kInfinity}, -1.0, double{kNan}});
+    pair.Walk(tree, RandomNode(pair, tree, choices), margin);
+    return 1;
   } else if (kind < 72) {
     for (const TreeId of : batch.trees) {
       batch.nodes.push_back(RandomNode(pair, of, choices));

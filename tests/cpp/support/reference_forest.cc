@@ -162,8 +162,13 @@ void ReferenceForest::CheckChildren(std::span<const TreeId> trees,
   Require(priors.data() == nullptr || priors.size() == total, Fault::kInvalidArgument);
   Require(terminal.data() == nullptr || terminal.size() == total, Fault::kInvalidArgument);
   Require(rewards.data() == nullptr || rewards.size() == total, Fault::kInvalidArgument);
-  for (const float prior : priors) Require(prior >= 0 && prior <= 1, Fault::kInvalidArgument);
+  for (const float prior : priors) Require(IsPrior(prior), Fault::kInvalidArgument);
   for (const float reward : rewards) Require(std::isfinite(reward), Fault::kInvalidArgument);
+}
+
+bool ReferenceForest::IsPrior(float prior) const {
+  if (params_.first_play == rts::FirstPlay::kPrior) return std::isfinite(prior);
+  return prior >= 0 && prior <= 1;
 }
 
 void ReferenceForest::Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
@@ -174,13 +179,7 @@ void ReferenceForest::Backup(std::span<const TreeId> trees, std::span<const Node
   for (std::size_t i = 0; i < starts.size(); ++i) {
     double value = values[i];
     for (Node* node = starts[i]; node != nullptr; node = node->parent) {
-      if (node->visit_count == 0) node->raw_value = value;
-      if (params_.backup == BackupMode::kMean) {
-        node->value_sum += value;
-      } else if (node->visit_count == 0 || value > node->value_sum) {
-        node->value_sum = value;
-      }
-      ++node->visit_count;
+      Visit(*node, value);
       value = node->edge_reward + params_.discount * value;
     }
     if (release) Release(starts[i]);
@@ -203,6 +202,44 @@ void ReferenceForest::BeginRange(const TreeNodes& nodes) const {
   for (const auto& node : nodes) {
     if (node->parent != nullptr && node->visit_count > 0) Widen(root, *node);
   }
+}
+
+void ReferenceForest::Visit(Node& node, double value) const {
+  if (node.visit_count == 0) node.raw_value = value;
+  if (params_.backup == BackupMode::kMean) {
+    node.value_sum += value;
+  } else if (node.visit_count == 0 || value > node.value_sum) {
+    node.value_sum = value;
+  }
+  ++node.visit_count;
+}
+
+void ReferenceForest::BackupPath(TreeId tree, NodeId node, std::span<const double> values) {
+  std::vector<Node*> path;
+  for (Node* on = Find({&tree, 1}, {&node, 1}).front(); on != nullptr; on = on->parent) {
+    path.push_back(on);
+  }
+  Require(values.size() == path.size(), Fault::kInvalidArgument);
+  CheckValues(values);
+  for (std::size_t i = 0; i < path.size(); ++i) Visit(*path[i], values[i]);
+}
+
+NodeId ReferenceForest::Walk(TreeId tree, NodeId node, double margin) const {
+  const Node* at = Find({&tree, 1}, {&node, 1}).front();
+  Require(params_.rule == Rule::kUct || params_.rule == Rule::kPuct, Fault::kInvalidArgument);
+  Require(margin >= 0, Fault::kInvalidArgument);
+  while (!at->children.empty()) {
+    std::vector<Rank> ranks = Ranks(*at);
+    const auto best = std::max_element(ranks.begin(), ranks.end());
+    const Node* child = at->children[static_cast<std::size_t>(best - ranks.begin())];
+    const double score = best->score;
+    ranks.erase(best);
+    if (!ranks.empty() && !(score - std::max_element(ranks.begin(), ranks.end())->score > margin)) {
+      break;
+    }
+    at = child;
+  }
+  return at->id;
 }
 
 void ReferenceForest::CheckValues(std::span<const double> values) const {
@@ -314,7 +351,8 @@ ReferenceForest::Rank ReferenceForest::RankOf(const Node& node) const {
   if (node.parent == nullptr) return {};  // the root has no rival
   const auto visits = static_cast<double>(Visits(node));
   const auto parent_visits = static_cast<double>(Visits(*node.parent));
-  const double value = ValueOf(node).value_or(FirstPlay(*node.parent));
+  const double value = ValueOf(node).value_or(
+      params_.first_play == rts::FirstPlay::kPrior ? node.prior : FirstPlay(*node.parent));
   double score = value;
   if (visits == 0 && params_.first_play == rts::FirstPlay::kFirst) {
     score = std::numeric_limits<double>::infinity();

@@ -31,6 +31,8 @@ class ReferenceForest {
               std::span<NodeId> first_children);
   void Backup(std::span<const TreeId> trees, std::span<const NodeId> nodes,
               std::span<const double> values, bool release);
+  void BackupPath(TreeId tree, NodeId node, std::span<const double> values);
+  NodeId Walk(TreeId tree, NodeId node, double margin) const;
   void Advance(std::span<const TreeId> trees, std::span<const NodeId> nodes,
                std::span<const std::int32_t> counts, std::span<const double> values,
                std::span<const float> priors, std::span<const std::uint8_t> terminal,
@@ -95,6 +97,8 @@ class ReferenceForest {
                      std::span<const std::int32_t> counts, std::span<const float> priors,
                      std::span<const std::uint8_t> terminal, std::span<const float> rewards) const;
   void CheckValues(std::span<const double> values) const;
+  bool IsPrior(float prior) const;
+  void Visit(Node& node, double value) const;
   void CheckSelected(const std::vector<Node*>& nodes) const;
   static void Release(Node* leaf);
   bool IsOpenLeaf(const Node& node) const;
