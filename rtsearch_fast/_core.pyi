@@ -22,12 +22,14 @@ class Rule(enum.Enum):
     muzero = 4
     gumbel = 5
     muzero_tree = 6
+    alphazero = 7
 
 class FirstPlay(enum.Enum):
     first = 0
     parent = 1
     value = 2
     prior = 3
+    reward = 4
 
 class BackupMode(enum.Enum):
     mean = 0

@@ -40,17 +40,18 @@ class SearchParams:
 
     Attributes
     ----------
-    rule : {"uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree"}
+    rule : {"uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree", "alphazero"}
         How a leaf is chosen. "uct" and "puct" descend from the root; "mcts_g" takes the best UCT
         score among all open leaves of the tree (STILL-1, arXiv 2411.11694), "best_first" the
         highest value among them. "muzero" (arXiv 1911.08265) and "gumbel" (Danihelka et al., ICLR
         2022) descend, and weigh each child against its siblings; `Forest.set_gumbel` plans the
         search of a root. "muzero_tree" is MuZero with values on the scale of the whole tree, as
-        LightZero has it. The formulas stand in `rtsearch_fast.reference`.
+        LightZero has it; "alphazero" is "puct" with a c that grows as that of "muzero" does. The
+        formulas stand in `rtsearch_fast.reference`.
     exploration : float
         c of the rule, >= 0; MuZero's own is 1.25. "best_first" and "gumbel" have none.
     exploration_base : float
-        Visits at which c of "muzero" and "muzero_tree" has grown by ln 2, >= 1.
+        Visits at which c of "muzero", "muzero_tree" and "alphazero" has grown by ln 2, >= 1.
     value_scale, maxvisit_init : float
         "gumbel" weighs values by value_scale * (maxvisit_init + visits of the most visited child)
         against log-priors, both >= 0.
@@ -58,13 +59,14 @@ class SearchParams:
         Least width of the scale of "muzero_tree", >= 0.
     backup : {"mean", "max"}
         What a node keeps of the values backed up through it.
-    first_play : {"first", "parent", "value", "prior"}, optional
+    first_play : {"first", "parent", "value", "prior", "reward"}, optional
         First-play urgency, the value of a child without visits: "first" tries every child once
         before any is tried twice; "parent" takes the parent's mean less `first_play_value` (not
-        below value_min); "value" takes `first_play_value` itself; "prior" the child's own prior, which
-        may be any finite number then ("uct", "mcts_g", "best_first"). None means "parent" for puct,
-        whose priors decide, and "first" for the others. "muzero", "gumbel" and "muzero_tree" have a
-        first play of their own and take none.
+        below value_min); "value" takes `first_play_value` itself; "prior" the child's own prior,
+        which may be any finite number then (not with "puct" and "alphazero"); "reward" the reward
+        of the edge to it, for models that judge children when they make them (rules that descend).
+        None means "parent" for "puct" and "alphazero", whose priors decide, and "first" for the
+        others. "muzero", "gumbel" and "muzero_tree" have a first play of their own and take none.
     first_play_value : float
     virtual_loss : float
         Lost visits (of value value_min) that each simulation in flight counts for, >= 0. 0 counts
@@ -88,14 +90,16 @@ class SearchParams:
     'mcts_g'
     """
 
-    rule: Literal["uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree"] = "uct"
+    rule: Literal[
+        "uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree", "alphazero"
+    ] = "uct"
     exploration: float = 1.0
     exploration_base: float = 19652.0
     value_scale: float = 0.1
     maxvisit_init: float = 50.0
     least_span: float = 0.0
     backup: Literal["mean", "max"] = "mean"
-    first_play: Literal["first", "parent", "value", "prior"] | None = None
+    first_play: Literal["first", "parent", "value", "prior", "reward"] | None = None
     first_play_value: float = 0.0
     virtual_loss: float = 1.0
     discount: float = 1.0
@@ -106,7 +110,8 @@ class SearchParams:
 
     def __post_init__(self) -> None:
         if self.first_play is None:
-            object.__setattr__(self, "first_play", "parent" if self.rule == "puct" else "first")
+            by_prior = self.rule in ("puct", "alphazero")
+            object.__setattr__(self, "first_play", "parent" if by_prior else "first")
         self.to_core()
 
     def to_core(self) -> _core.SearchParams:

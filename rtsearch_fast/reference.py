@@ -16,6 +16,7 @@ Score of a child or leaf, with N' = N + f::
 
     uct, mcts_g    Q + c * sqrt(ln N'(parent)) / sqrt(max(1, N'))
     puct           Q + c * prior * sqrt(N'(parent)) / (1 + N')
+    alphazero      the same with c(N'(parent)) of muzero
     best_first     Q
 
 "mcts_g" and "best_first" take the highest score among all open leaves of the tree, and leave f out
@@ -304,10 +305,12 @@ class ReferenceForest:
         self._check_values(values)
         for above, value in zip(path, values, strict=True):
             self._visit(above, float(value))
+        if start.parent is not None:
+            self._widen(path[-1], path)
 
     def walk(self, tree: int, node: int, margin: float) -> int:
         (at,) = self._nodes([tree], [node])
-        if self.params.rule not in ("uct", "puct") or not margin >= 0:
+        if self.params.rule not in ("uct", "puct", "alphazero") or not margin >= 0:
             raise InvalidArgumentError(f"rule={self.params.rule}, {margin=}")
         while at.children:
             best, *others = sorted(at.children, key=self._rank, reverse=True)
@@ -406,6 +409,22 @@ class ReferenceForest:
             return node.value_sum
         return node.value_sum * node.visit_count
 
+    def _value_or_first_play(self, node: _Node, parent: _Node) -> float:
+        """Q, the first-play value where it has none."""
+        value = self._value(node)
+        if value is not None:
+            return value
+        if self.params.first_play == "prior":
+            return node.prior
+        if self.params.first_play == "reward":
+            return node.edge_reward
+        return self._first_play(parent)
+
+    def _growing_exploration(self, visits: int) -> float:
+        """c(n) of muzero and alphazero."""
+        base = self.params.exploration_base
+        return self.params.exploration + _log((visits + base + 1.0) / base)
+
     def _first_play(self, parent: _Node) -> float:
         params = self.params
         if params.first_play == "value":
@@ -445,15 +464,16 @@ class ReferenceForest:
         if parent is None:  # the root has no rival
             return (0.0, 0.0, 0, 0)
         visits, parent_visits = self._visits(node), self._visits(parent)
-        value = self._value(node)
-        if value is None:
-            value = node.prior if params.first_play == "prior" else self._first_play(parent)
+        value = self._value_or_first_play(node, parent)
         if visits == 0 and params.first_play == "first":
             score = math.inf
         elif params.rule == "puct":
             score = value + params.exploration * math.sqrt(parent_visits) * node.prior / (
                 1.0 + visits
             )
+        elif params.rule == "alphazero":
+            exploration = math.sqrt(parent_visits) * self._growing_exploration(parent_visits)
+            score = value + exploration * node.prior / (1.0 + visits)
         elif params.rule == "best_first":
             score = value
         else:
@@ -462,10 +482,8 @@ class ReferenceForest:
         return (score, value, -visits, -node.id)
 
     def _muzero_rank(self, parent: _Node) -> Callable[[_Node], tuple[float, ...]]:
-        base = self.params.exploration_base
         visits = self._visits(parent)
-        growth = _log((visits + base + 1.0) / base)
-        exploration = math.sqrt(visits) * (self.params.exploration + growth)
+        exploration = math.sqrt(visits) * self._growing_exploration(visits)
 
         values = {child: self._value(child) for child in parent.children}
         known = [self._first_play(parent), *(v for v in values.values() if v is not None)]

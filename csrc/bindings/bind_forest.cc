@@ -104,7 +104,7 @@ values : float64 [D + 1]
            R"(Go down from a node by the best score, to a leaf or a decision that is close.
 
 Claims nothing, and takes no notice of what is open: for callers who take close decisions
-themselves (rules "uct" and "puct").
+themselves (rules "uct", "puct" and "alphazero").
 
 Parameters
 ----------

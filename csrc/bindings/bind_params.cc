@@ -17,12 +17,14 @@ void BindParams(py::module_& m) {
       .value("muzero", Rule::kMuZero)
       .value("gumbel", Rule::kGumbel)
       .value("muzero_tree", Rule::kMuZeroTree)
+      .value("alphazero", Rule::kAlphaZero)
       .finalize();
   py::native_enum<FirstPlay>(m, "FirstPlay", "enum.Enum")
       .value("first", FirstPlay::kFirst)
       .value("parent", FirstPlay::kParent)
       .value("value", FirstPlay::kValue)
       .value("prior", FirstPlay::kPrior)
+      .value("reward", FirstPlay::kReward)
       .finalize();
   py::native_enum<BackupMode>(m, "BackupMode", "enum.Enum")
       .value("mean", BackupMode::kMean)

@@ -312,10 +312,10 @@ void Forest::BackupPath(TreeId tree_id, NodeId node, std::span<const double> val
 NodeId Forest::Walk(TreeId tree, NodeId node, double margin) {
   const ExclusiveUse use(busy_);
   CheckNodes({&tree, 1}, {&node, 1});
-  if (params().rule != Rule::kUct && params().rule != Rule::kPuct) {
+  if (params().IsGlobal() || params().WeighsSiblings()) {
     throw Error(Fault::kInvalidArgument,
                 "walk is for rules that descend and score each child for itself: create the forest "
-                "with rule=\"uct\" or rule=\"puct\"");
+                "with rule=\"uct\", \"puct\" or \"alphazero\"");
   }
   if (!(margin >= 0)) {
     throw Error(Fault::kInvalidArgument,

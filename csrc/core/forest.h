@@ -61,7 +61,7 @@ class Forest {
 
   // Go down from `node` by the best score, until a leaf, or a node whose best child leads its other
   // children by no more than `margin`. Changes nothing and takes no notice of what is open: for
-  // callers who take close decisions themselves. Rules uct and puct.
+  // callers who take close decisions themselves. Rules uct, puct, alphazero.
   NodeId Walk(TreeId tree, NodeId node, double margin);
 
   // Expand, then Backup with `release`, then Select in the same trees: one step of a search, checked

@@ -13,7 +13,7 @@ namespace {
 // score overflows: NaN scores would have no order.
 constexpr double kLargest = 1e100;
 
-constexpr const char* kFirstPlays[] = {"first", "parent", "value", "prior"};
+constexpr const char* kFirstPlays[] = {"first", "parent", "value", "prior", "reward"};
 
 bool IsModerate(double x) { return std::abs(x) <= kLargest; }  // false for NaN
 
@@ -42,9 +42,15 @@ void SearchParams::Validate() const {
                     "': the rules muzero, gumbel and muzero_tree have a first play of their own, "
                     "leave it out");
   }
-  if (rule == Rule::kPuct && first_play == FirstPlay::kPrior) {
+  if (TakesPriors() && first_play == FirstPlay::kPrior) {
     throw Error(Fault::kInvalidArgument,
-                "first_play='prior': the priors of puct are probabilities, take another rule");
+                "first_play='prior': the priors of puct and alphazero are probabilities, take another rule");
+  }
+  // their order of leaves must not change with set_rewards
+  if (IsGlobal() && first_play == FirstPlay::kReward) {
+    throw Error(Fault::kInvalidArgument,
+                "first_play='reward': only rules that descend from the root have it, choose first, "
+                "parent or value");
   }
   Require(IsModerate(first_play_value), "first_play_value", first_play_value,
           "must be in [-1e100, 1e100]");

@@ -14,6 +14,8 @@ enum class Rule : std::uint8_t {
   kMuZero,     // descend by V on the scale of the siblings + P * sqrt(N(parent)) * c(N) / (1 + N)
   kGumbel,     // sequential halving at the root, the improved policy below it
   kMuZeroTree,  // MuZero with V on the scale of the whole tree
+  kAlphaZero,  // PUCT whose c grows with N(parent) as MuZero's does
+  kLast = kAlphaZero
 };
 
 // What stands for the value of a child that no simulation has finished in.
@@ -22,6 +24,7 @@ enum class FirstPlay : std::uint8_t {
   kParent,  // max(value_min, mean value of the parent - first_play_value)
   kValue,   // first_play_value
   kPrior,   // its own prior, which may be any number then; uct, mcts_g and best_first
+  kReward,  // the reward of the edge to it: for models that judge children when they make them
 };
 
 enum class BackupMode : std::uint8_t { kMean, kMax };
@@ -32,7 +35,7 @@ struct SearchParams {
   FirstPlay first_play = FirstPlay::kFirst;
   bool revisit_terminal = false;  // may a terminal node be selected again?
   double exploration = 1.0;       // c, >= 0
-  double exploration_base = 19652;  // MuZero: visits at which c has grown by about ln 2, >= 1
+  double exploration_base = 19652;  // visits at which MuZero's c has grown by about ln 2, >= 1
   double value_scale = 0.1;         // Gumbel: weight of values against log-priors, >= 0
   double maxvisit_init = 50;        // Gumbel: visits that the weight starts from, >= 0
   double least_span = 0;            // MuZero over the tree: least width of the scale, >= 0
@@ -57,6 +60,8 @@ struct SearchParams {
   }
   // The worst value of a child in its parent's eyes: what a virtual loss counts as.
   double LostValue() const { return discount < 0 ? value_max : value_min; }
+  // Are priors the policy's probabilities, by which it chooses among children one by one?
+  bool TakesPriors() const { return rule == Rule::kPuct || rule == Rule::kAlphaZero; }
   // May a child have this prior? A probability, unless it is the value of unvisited children.
   bool IsPrior(float prior) const {
     return first_play == FirstPlay::kPrior ? std::isfinite(prior) : prior >= 0 && prior <= 1;

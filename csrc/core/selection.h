@@ -8,6 +8,7 @@
 // Score, with N' = N + f:
 //   UCT, MCTS_G   Q + c * sqrt(ln N'(parent)) / sqrt(max(1, N'))
 //   PUCT          Q + c * prior * sqrt(N'(parent)) / (1 + N')
+//   AlphaZero     the same with c(N'(parent)) of muzero.h
 //   best-first    Q
 // MuZero (over siblings or the tree) and Gumbel weigh a child against all of its siblings: muzero.h.
 // Rules that look at all leaves at once leave f out: a leaf in flight is closed to them, and the
@@ -72,6 +73,7 @@ class Scorer {
         terms.exploration = params_.exploration * std::sqrt(static_cast<double>(visits));
         break;
       case Rule::kMuZero:
+      case Rule::kAlphaZero:
       case Rule::kMuZeroTree: {
         const bool leaves_out_own = params_.rule == Rule::kMuZeroTree && visits > 0;
         const auto n = static_cast<double>(visits - leaves_out_own);
@@ -84,7 +86,7 @@ class Scorer {
       case Rule::kGumbel:
         break;
     }
-    if (params_.first_play != FirstPlay::kValue) {
+    if (params_.first_play == FirstPlay::kFirst || params_.first_play == FirstPlay::kParent) {
       const double mean = MeanOf(value_sum, visit_count);
       terms.first_play = params_.first_play == FirstPlay::kFirst
                              ? mean
@@ -106,7 +108,11 @@ class Scorer {
     const double loss = terms.virtual_loss * (global_ ? 0u : child.in_flight);
     const double weight = child.visit_count + loss;
     if (!(weight > 0)) {
-      return {params_.first_play == FirstPlay::kPrior ? child.prior : terms.first_play, false};
+      switch (params_.first_play) {
+        case FirstPlay::kPrior: return {child.prior, false};
+        case FirstPlay::kReward: return {child.edge_reward, false};
+        default: return {terms.first_play, false};
+      }
     }
     const double mean =
         (Total(child.value_sum, child.visit_count) + loss * terms.lost_value) / weight;
@@ -122,7 +128,7 @@ class Scorer {
       return result;
     }
     double bonus = 0;
-    if (params_.rule == Rule::kPuct) {
+    if (params_.rule == Rule::kPuct || params_.rule == Rule::kAlphaZero) {
       bonus = terms.exploration * child.prior / (1.0 + static_cast<double>(result.visits));
     } else if (params_.rule != Rule::kBestFirst) {
       const double visits = result.visits > 1 ? static_cast<double>(result.visits) : 1.0;

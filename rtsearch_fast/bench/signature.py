@@ -38,6 +38,11 @@ SEARCHES: dict[str, tuple[dict[str, Any], int]] = {
     "best_first_batch_8": ({"rule": "best_first", "first_play": "parent"}, 8),
     "muzero": ({"rule": "muzero", "exploration": 1.25}, 1),
     "muzero_discount_batch_8": ({"rule": "muzero", "exploration": 1.25, "discount": 0.9}, 8),
+    "alphazero": ({"rule": "alphazero", "exploration": 1.25, "exploration_base": 50.0}, 1),
+    "alphazero_reward_batch_8": (
+        {"rule": "alphazero", "exploration": 1.25, "first_play": "reward"},
+        8,
+    ),
     "gumbel": ({"rule": "gumbel"}, 1),
     "gumbel_discount_batch_8": ({"rule": "gumbel", "discount": 0.9}, 8),
     "muzero_tree": ({"rule": "muzero_tree", "exploration": 1.25}, 1),

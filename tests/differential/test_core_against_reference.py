@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from tree_operations import RULES, WEIGH_SIBLINGS, Pair
+from tree_operations import DESCEND, RULES, TAKE_PRIORS, WEIGH_SIBLINGS, Pair
 
 from rtsearch_fast.forest import SearchParams
 
@@ -35,7 +35,7 @@ class TreeMachine(RuleBasedStateMachine):
     @initialize(
         rule=st.sampled_from(RULES),
         backup=st.sampled_from(["mean", "max"]),
-        first_play=st.sampled_from(["first", "parent", "value", "prior"]),
+        first_play=st.sampled_from(["first", "parent", "value", "prior", "reward"]),
         exploration=st.sampled_from([0.0, 0.4, 1.4]),
         virtual_loss=st.sampled_from([0.0, 1.0, 3.0]),
         discount=st.sampled_from([1.0, 0.9, 0.0]),
@@ -44,9 +44,11 @@ class TreeMachine(RuleBasedStateMachine):
     )
     def start(self, **params: Any) -> None:
         if params["rule"] in WEIGH_SIBLINGS or (
-            params["rule"] == "puct" and params["first_play"] == "prior"
+            params["rule"] in TAKE_PRIORS and params["first_play"] == "prior"
         ):
             params["first_play"] = None
+        elif params["first_play"] == "reward" and params["rule"] not in DESCEND:
+            params["first_play"] = "parent"
         self.pair = Pair(SearchParams(**params))
         self.pair.create(2)
 

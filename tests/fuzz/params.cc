@@ -27,9 +27,9 @@ rts::SearchParams Params(const std::uint8_t*& data) {
   std::uint8_t choices[4];
   for (std::uint8_t& choice : choices) read(choice);
   rts::SearchParams params;
-  params.rule = static_cast<rts::Rule>(choices[0] % 7);
+  params.rule = static_cast<rts::Rule>(choices[0] % 8);
   params.backup = static_cast<rts::BackupMode>(choices[1] % 2);
-  params.first_play = static_cast<rts::FirstPlay>(choices[2] % 4);
+  params.first_play = static_cast<rts::FirstPlay>(choices[2] % 5);
   params.revisit_terminal = choices[3] % 2 == 1;
   for (double* field : {&params.exploration, &params.first_play_value, &params.virtual_loss,
                         &params.discount, &params.value_min, &params.value_max,

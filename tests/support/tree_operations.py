@@ -19,9 +19,15 @@ from rtsearch_fast import errors
 from rtsearch_fast.forest import NO_NODE, Forest, SearchParams
 from rtsearch_fast.reference import ReferenceForest
 
-RULES = ("uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree")
+RULES = (
+    "uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree", "alphazero"
+)  # fmt: skip
 #: Those that have a first play of their own.
 WEIGH_SIBLINGS = ("muzero", "gumbel", "muzero_tree")
+#: Those that descend from the root and score each child for itself.
+DESCEND = ("uct", "puct", "alphazero")
+#: Those whose priors are probabilities.
+TAKE_PRIORS = ("puct", "alphazero")
 VALUES = (0.0, 1.0, 0.5, 0.25, 1 / 3)
 
 
@@ -36,7 +42,16 @@ def random_params(rng: random.Random) -> SearchParams:
         backup=rng.choice(["mean", "mean", "max"]),
         first_play=None
         if rule in WEIGH_SIBLINGS
-        else rng.choice([None, "first", "parent", "value", *["prior"] * (rule != "puct")]),
+        else rng.choice(
+            [
+                None,
+                "first",
+                "parent",
+                "value",
+                *["prior"] * (rule not in TAKE_PRIORS),
+                *["reward"] * (rule in DESCEND),
+            ]
+        ),
         first_play_value=rng.choice([0.0, 0.1, 0.5]),
         virtual_loss=rng.choice([0.0, 1.0, 1.0, 3.0]),
         discount=rng.choice([1.0, 1.0, 0.9, -0.9 if rule in WEIGH_SIBLINGS else 1.0]),

@@ -17,7 +17,9 @@ import rtsearch_fast.forest
 from rtsearch_fast import errors
 from rtsearch_fast.forest import NO_NODE, NODE_BYTES, ROOT, Forest, SearchParams
 
-RULES = ("uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree")
+RULES = (
+    "uct", "puct", "mcts_g", "best_first", "muzero", "gumbel", "muzero_tree", "alphazero"
+)  # fmt: skip
 
 
 def trees_of(*values: int) -> Any:
@@ -141,6 +143,23 @@ def test_puct_when_priors_differ_weighs_them() -> None:
     }
     assert max(below_a, key=below_a.__getitem__) == 5
     assert select(uneven_tree(rule="puct", exploration=0.5), 1) == [5]
+
+
+def test_alphazero_when_the_parent_has_visits_weighs_priors_the_more() -> None:
+    def c(visits: int) -> float:
+        return 0.02 + log((visits + 8 + 1) / 8)
+
+    a = 3.7 / 6 + 0.25 * sqrt(10) * c(10) / (1 + 6)
+    b = 1.2 / 4 + 0.75 * sqrt(10) * c(10) / (1 + 4)
+    assert b > a
+    below_b = {
+        6: 0.9 + 0.5 * sqrt(4) * c(4) / (1 + 1),
+        7: 0.1 + 0.5 * sqrt(4) * c(4) / (1 + 3),
+    }
+    assert max(below_b, key=below_b.__getitem__) == 6
+    settings: dict[str, Any] = {"rule": "alphazero", "exploration": 0.02}
+    assert select(uneven_tree(**settings, exploration_base=8.0), 1) == [6]
+    assert select(uneven_tree(**settings, exploration_base=1e100), 1) == [4]
 
 
 def test_best_first_when_visits_differ_orders_by_value_alone() -> None:
@@ -278,9 +297,23 @@ def test_first_play_when_a_child_is_unvisited_scores_it(
     assert select(forest, 1) == [1 if visited > unvisited else 2]
 
 
-def test_first_play_when_left_out_is_parent_for_puct_and_first_otherwise() -> None:
+@pytest.mark.parametrize("rule", ["uct", "puct", "alphazero"])
+def test_first_play_when_it_is_the_reward_lasts_until_the_child_is_visited(rule: str) -> None:
+    forest = new_forest(
+        rule=rule, exploration=0.0, exploration_base=1e100, first_play="reward", virtual_loss=0.0
+    )
+    grow(forest, ROOT, 3, rewards=[0.25, 0.75, 0.5])
+    assert select(forest, 3) == [2, 3, 1]
+    forest.set_rewards(trees_of(0), nodes_of(2), np.zeros(1, np.float32))
+    forest.backup(trees_of(0), nodes_of(2), np.array([0.375]), release=True)
+    forest.release(trees_of(0, 0), nodes_of(1, 3))
+    assert select(forest, 3) == [3, 2, 1]
+
+
+def test_first_play_when_left_out_is_parent_where_priors_decide_and_first_otherwise() -> None:
     chosen = {rule: SearchParams(rule=rule).first_play for rule in RULES}  # type: ignore[arg-type]
-    assert chosen == {rule: "parent" if rule == "puct" else "first" for rule in RULES}
+    by_prior = ("puct", "alphazero")
+    assert chosen == {rule: "parent" if rule in by_prior else "first" for rule in RULES}
 
 
 @pytest.mark.parametrize("rule", ["uct", "mcts_g", "best_first"])
@@ -1037,6 +1070,8 @@ def test_bad_arguments_when_refused_name_the_value_and_change_nothing(
         ({"maxvisit_init": NAN}, "maxvisit_init=nan"),
         ({"rule": "muzero", "first_play": "parent"}, "first_play='parent'.*muzero.*leave it out"),
         ({"rule": "gumbel", "first_play": "value"}, "first_play='value'.*gumbel.*leave it out"),
+        ({"rule": "gumbel", "first_play": "reward"}, "first_play='reward'.*leave it out"),
+        ({"rule": "mcts_g", "first_play": "reward"}, "first_play='reward'.*descend"),
         ({"virtual_loss": float("inf")}, "virtual_loss=inf"),
         ({"first_play_value": NAN}, "first_play_value=nan"),
         ({"discount": 1.5}, "discount=1.5"),

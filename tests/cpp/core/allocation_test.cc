@@ -70,8 +70,8 @@ using Ids = std::vector<NodeId>;
 using Counts = std::vector<std::int32_t>;
 using Values = std::vector<double>;
 
-constexpr Rule kRules[] = {Rule::kUct,    Rule::kPuct,   Rule::kMctsG,     Rule::kBestFirst,
-                           Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree};
+constexpr Rule kRules[] = {Rule::kUct,    Rule::kPuct,   Rule::kMctsG,      Rule::kBestFirst,
+                           Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree, Rule::kAlphaZero};
 constexpr TreeId kBusy = 0;  // with two leaves in flight, the first of them expanded
 constexpr TreeId kAtRest = 2;
 

@@ -24,8 +24,8 @@ using Floats = std::vector<float>;
 using Flags = std::vector<std::uint8_t>;
 using Values = std::vector<double>;
 
-constexpr Rule kRules[] = {Rule::kUct,    Rule::kPuct,   Rule::kMctsG,     Rule::kBestFirst,
-                           Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree};
+constexpr Rule kRules[] = {Rule::kUct,    Rule::kPuct,   Rule::kMctsG,      Rule::kBestFirst,
+                           Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree, Rule::kAlphaZero};
 
 SearchParams Params(Rule rule, std::int64_t max_nodes = 4096) {
   SearchParams params;
@@ -198,6 +198,12 @@ void TestBadSettingsAreRefused() {
     refused([=](SearchParams& p) {
       p.rule = rule;
       p.first_play = FirstPlay::kParent;
+    });
+  }
+  for (const Rule rule : {Rule::kMctsG, Rule::kBestFirst, Rule::kMuZero, Rule::kGumbel}) {
+    refused([=](SearchParams& p) {
+      p.rule = rule;
+      p.first_play = FirstPlay::kReward;
     });
   }
   refused([](SearchParams& p) { p.value_max = p.value_min; });

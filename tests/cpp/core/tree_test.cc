@@ -42,8 +42,8 @@ struct Fixture {
   Tree tree;
 };
 
-constexpr Rule kRules[] = {Rule::kUct,    Rule::kPuct,   Rule::kMctsG,     Rule::kBestFirst,
-                           Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree};
+constexpr Rule kRules[] = {Rule::kUct,    Rule::kPuct,   Rule::kMctsG,      Rule::kBestFirst,
+                           Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree, Rule::kAlphaZero};
 
 std::vector<NodeId> Range(NodeId first, NodeId end) {
   std::vector<NodeId> ids;

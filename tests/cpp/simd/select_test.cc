@@ -105,11 +105,15 @@ void TestChoicesAreThoseOfTheScorer() {
   for (int round = 0; round < 20'000; ++round) {
     NodeStore& nodes = round % 2 ? rewarded : plain;
     if (round % 50 < 2) Fill(nodes, round % 2 == 1, random);
-    params.rule = static_cast<Rule>(random() % 5);  // not gumbel, which has one way alone
+    params.rule = static_cast<Rule>(random() % 6);
+    if (params.rule == Rule::kGumbel) params.rule = Rule::kAlphaZero;  // it has one way alone
     params.backup = static_cast<BackupMode>(random() % 2);
     params.first_play = static_cast<FirstPlay>(random() % 4);
     if (params.WeighsSiblings()) params.first_play = FirstPlay::kFirst;
-    if (params.rule == Rule::kPuct && params.first_play == FirstPlay::kPrior) continue;
+    if (params.TakesPriors() && params.first_play == FirstPlay::kPrior) continue;
+    if (params.IsGlobal() && params.first_play == FirstPlay::kReward) {
+      params.first_play = FirstPlay::kParent;
+    }
     params.virtual_loss = static_cast<double>(random() % 3);
     params.discount = random() % 2 ? 1.0 : 0.9;
     for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {

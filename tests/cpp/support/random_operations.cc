@@ -189,13 +189,18 @@ void RandomGumbel(Pair& pair, TreeId tree, Choices& choices) {
 SearchParams RandomParams(Choices& choices) {
   SearchParams params;
   params.rule = choices.Of({Rule::kUct, Rule::kPuct, Rule::kMctsG, Rule::kBestFirst,
-                            Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree});
+                            Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree, Rule::kAlphaZero});
   params.backup = choices.Of({BackupMode::kMean, BackupMode::kMean, BackupMode::kMax});
-  params.first_play = choices.Of(
-      {FirstPlay::kFirst, FirstPlay::kParent, FirstPlay::kValue, FirstPlay::kPrior});
-  const bool is_refused = params.WeighsSiblings() ||
-                          (params.rule == Rule::kPuct && params.first_play == FirstPlay::kPrior);
-  if (is_refused) params.first_play = FirstPlay::kFirst;
+  params.first_play = choices.Of({FirstPlay::kFirst, FirstPlay::kParent, FirstPlay::kValue,
+                                  FirstPlay::kPrior, FirstPlay::kReward});
+  // or it is refused
+  if (params.WeighsSiblings()) params.first_play = FirstPlay::kFirst;
+  if (params.TakesPriors() && params.first_play == FirstPlay::kPrior) {
+    params.first_play = FirstPlay::kParent;
+  }
+  if (params.IsGlobal() && params.first_play == FirstPlay::kReward) {
+    params.first_play = FirstPlay::kParent;
+  }
   params.revisit_terminal = choices.OneIn(3);
   params.exploration = choices.Of({0.0, 0.2, 0.4, 1.0, 1.4});
   params.exploration_base = choices.Of({1.0, 20.0, 19652.0});

@@ -222,11 +222,13 @@ void ReferenceForest::BackupPath(TreeId tree, NodeId node, std::span<const doubl
   Require(values.size() == path.size(), Fault::kInvalidArgument);
   CheckValues(values);
   for (std::size_t i = 0; i < path.size(); ++i) Visit(*path[i], values[i]);
+  if (path.size() == 1) return;
+  for (const Node* on : path) Widen(*path.back(), *on);
 }
 
 NodeId ReferenceForest::Walk(TreeId tree, NodeId node, double margin) const {
   const Node* at = Find({&tree, 1}, {&node, 1}).front();
-  Require(params_.rule == Rule::kUct || params_.rule == Rule::kPuct, Fault::kInvalidArgument);
+  Require(!params_.IsGlobal() && !params_.WeighsSiblings(), Fault::kInvalidArgument);
   Require(margin >= 0, Fault::kInvalidArgument);
   while (!at->children.empty()) {
     std::vector<Rank> ranks = Ranks(*at);
@@ -351,13 +353,20 @@ ReferenceForest::Rank ReferenceForest::RankOf(const Node& node) const {
   if (node.parent == nullptr) return {};  // the root has no rival
   const auto visits = static_cast<double>(Visits(node));
   const auto parent_visits = static_cast<double>(Visits(*node.parent));
-  const double value = ValueOf(node).value_or(
-      params_.first_play == rts::FirstPlay::kPrior ? node.prior : FirstPlay(*node.parent));
+  const double first_play = params_.first_play == rts::FirstPlay::kPrior    ? node.prior
+                            : params_.first_play == rts::FirstPlay::kReward ? node.edge_reward
+                                                                            : FirstPlay(*node.parent);
+  const double value = ValueOf(node).value_or(first_play);
   double score = value;
   if (visits == 0 && params_.first_play == rts::FirstPlay::kFirst) {
     score = std::numeric_limits<double>::infinity();
   } else if (params_.rule == Rule::kPuct) {
     score = value + params_.exploration * std::sqrt(parent_visits) * node.prior / (1.0 + visits);
+  } else if (params_.rule == Rule::kAlphaZero) {
+    const double base = params_.exploration_base;
+    const double growth = Log((parent_visits + base + 1.0) / base);
+    const double exploration = std::sqrt(parent_visits) * (params_.exploration + growth);
+    score = value + exploration * node.prior / (1.0 + visits);
   } else if (params_.rule != Rule::kBestFirst) {
     const double root_log = parent_visits > 0 ? std::sqrt(Log(parent_visits)) : 0.0;
     score = value + params_.exploration * root_log * (1.0 / std::sqrt(std::max(1.0, visits)));
