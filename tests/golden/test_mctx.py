@@ -16,14 +16,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from muzero_search import Found, Root, Step, search
 
+from rtsearch_fast.adapters.mctx import RecurrentFnOutput, RootFnOutput, Tree
+from rtsearch_fast.adapters.mctx.search import search
 from rtsearch_fast.forest import Forest, SearchParams
 from rtsearch_fast.reference import ReferenceForest
 
@@ -58,7 +60,6 @@ class Problems(NamedTuple):
     discount: Any
     reached: Any
     logits: Any
-    priors: Any
     value: Any  # float32 [B * STATES]
     gumbel: Any  # float32 [B, A]
 
@@ -71,48 +72,42 @@ def problems(setting: Setting, count: int, seed: int) -> Problems:
     shape = (count * STATES, setting.actions)
     offset = np.arange(count).repeat(STATES)[:, None] * STATES
     logits = (1.5 * rng.standard_normal(shape)).astype(np.float32)
-    priors = np.exp(logits.astype(np.float64))
     return Problems(
         reward=(0.5 * rng.standard_normal(shape)).astype(np.float32),
         discount=np.where(rng.random(shape) < setting.ends, 0, setting.discount).astype(np.float32),
         reached=offset + rng.integers(STATES, size=shape),
         logits=logits,
-        priors=(priors / priors.sum(1, keepdims=True)).astype(np.float32),
         value=rng.standard_normal(shape[0]).astype(np.float32),
         gumbel=rng.gumbel(size=(count, setting.actions)).astype(np.float32),
     )
 
 
 def params(rule: Any, setting: Setting) -> SearchParams:
-    return SearchParams(
-        rule=rule,
-        exploration=1.25,
-        discount=float(np.float32(setting.discount)),
-        value_min=-1e6,
-        value_max=1e6,
-        max_nodes=1 + setting.actions * (1 + setting.simulations),
-    )
+    return SearchParams(rule=rule, exploration=1.25, discount=float(np.float32(setting.discount)))
 
 
-def found(forest: Forest | ReferenceForest, setting: Setting, tables: Problems) -> Found:
-    def model(action: Any, state: Any) -> tuple[Step, Any]:
+def found(
+    rule: str, setting: Setting, tables: Problems, new_forest: Callable[[Any], Any] = Forest
+) -> Tree:
+    def model(action: Any, state: Any) -> tuple[RecurrentFnOutput, Any]:
         reached = tables.reached[state, action]
-        step = Step(
+        step = RecurrentFnOutput(
             reward=tables.reward[state, action],
             discount=tables.discount[state, action],
-            priors=tables.priors[reached],
+            prior_logits=tables.logits[reached],
             value=tables.value[reached],
         )
         return step, reached
 
     roots = tables.roots()
     return search(
-        forest,
-        Root(tables.priors[roots], tables.value[roots], roots),
+        params(rule, setting),
         model,
+        RootFnOutput(tables.logits[roots], tables.value[roots], roots),
         setting.simulations,
-        gumbel=tables.gumbel if forest.params.rule == "gumbel" else None,
+        gumbel=tables.gumbel if rule == "gumbel" else None,
         max_considered=setting.max_considered,
+        new_forest=new_forest,
     )
 
 
@@ -131,17 +126,17 @@ class Watched(ReferenceForest):
             self.margins[root] = min(self.margins.get(root, np.inf), best[-1] - second[-1])
         return rank
 
-    def margins_of(self, trees: Any) -> Any:
-        return np.array([self.margins[self._tree(tree)[0]] for tree in trees])
+    def all_margins(self) -> Any:
+        return np.array([self.margins[self._tree(tree)[0]] for tree in range(self.num_trees)])
 
 
 @cache
 def chosen(rule: str, setting: Setting) -> tuple[Problems, Any]:
     """Problems, and the numbers of the first WANTED without a toss-up."""
     tables = problems(setting, CANDIDATES, seed=SETTINGS.index(setting))
-    forest = Watched(params(rule, setting))
-    margins = forest.margins_of(found(forest, setting, tables).trees)
-    clear = np.flatnonzero(margins > MARGIN)[:WANTED]
+    made: list[Watched] = []
+    found(rule, setting, tables, lambda settings: made.append(Watched(settings)) or made[-1])
+    clear = np.flatnonzero(made[-1].all_margins() > MARGIN)[:WANTED]
     assert len(clear) == WANTED
     return tables, clear
 
@@ -205,17 +200,6 @@ def theirs(rule: str, setting: Setting, tables: Problems) -> Theirs:
     )
 
 
-def node_columns(forest: Forest, ours: Found) -> tuple[Any, Any]:
-    """Visits and mean values of the root and of each simulation's leaf."""
-    visits = np.zeros(ours.nodes.shape)
-    values = np.zeros(ours.nodes.shape)
-    for i, (tree, nodes) in enumerate(zip(ours.trees, ours.nodes, strict=True)):
-        columns = forest.columns(int(tree))
-        visits[i] = columns.visit_count[nodes]
-        values[i] = columns.value_sum[nodes] / columns.visit_count[nodes]
-    return visits, values
-
-
 def recorded() -> dict[str, Any]:
     return dict(json.loads(RECORDED.read_text("utf-8")))
 
@@ -227,12 +211,10 @@ def test_search_when_mctx_has_recorded_it_has_the_same_counts_and_values(
 ) -> None:
     setting = SETTINGS[number]
     tables, clear = chosen(rule, setting)
-    forest = Forest(params(rule, setting))
-    ours = found(forest, setting, tables)
+    ours = found(rule, setting, tables).summary()
     entries = recorded()[f"{rule} {number}"]
-    _, values = node_columns(forest, ours)
     assert ours.visit_counts[clear].tolist() == [entry["visit_counts"] for entry in entries]
-    difference = np.abs(values[clear, 0] - [entry["value"] for entry in entries])
+    difference = np.abs(ours.value[clear] - [entry["value"] for entry in entries])
     assert difference.max() <= TOLERANCE
 
 
@@ -269,12 +251,12 @@ def test_search_when_mctx_runs_beside_it_grows_the_same_trees(
 def differences(rule: str, setting: Setting) -> tuple[float, float]:
     """Compare all counts; returns the largest differences of Q at the roots and of node values."""
     tables, clear = chosen(rule, setting)
-    forest = Forest(params(rule, setting))
-    ours, mctx = found(forest, setting, tables), theirs(rule, setting, tables)
-    counts = ours.visit_counts[clear]
+    ours, mctx = found(rule, setting, tables), theirs(rule, setting, tables)
+    summary = ours.summary()
+    counts = summary.visit_counts[clear]
     np.testing.assert_array_equal(counts, mctx.visit_counts[clear])
-    of_q = np.abs(ours.qvalues - mctx.qvalues)[clear][counts > 0].max()
-    visits, values = node_columns(forest, ours)
+    of_q = np.abs(summary.qvalues - mctx.qvalues)[clear][counts > 0].max()
+    visits, values = ours.node_visits, ours.node_values
     if setting.ends > 0:  # mctx goes on below the end of an episode: only the roots are alike
         visits, values = visits[:, :1], values[:, :1]
     nodes = slice(visits.shape[1])

@@ -3,8 +3,11 @@
 Lists are taken as there. NumPy arrays are faster: float32 ones of shape [B] and [B, A] are read in
 place, and whoever passes the players as an array gets arrays back.
 
-Each search has Roots and a MinMaxStatsList of its own, and keeps the discount and the constants that
-it begins with. A call that raises leaves all trees as they were.
+Each search has Roots and a MinMaxStatsList of its own, and keeps the discount and the constants
+that it begins with. A call that raises leaves all trees as they were.
+
+Without `deterministic`, ties are broken by chance, as there; `seed_ties` makes that chance repeat
+itself. With it, the action that was named first wins, as in LightZero from 0.2.1 on.
 
 Examples
 --------
