@@ -36,6 +36,8 @@ class Measurement:
         The fastest and the slowest round.
     bytes_per_node : float, optional
         Search state in memory.
+    instructions : float, optional
+        Of a simulation; see `count_instructions`.
     """
 
     what: str
@@ -48,6 +50,7 @@ class Measurement:
     low: float
     high: float
     bytes_per_node: float | None = None
+    instructions: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int, int, int, int]:

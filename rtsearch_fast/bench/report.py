@@ -17,12 +17,16 @@ __all__ = ["compared", "draw", "render_html", "require_plots", "table", "write_b
 
 _Row = tuple[str, ...]
 _LEAVES = "selection among all leaves"  # the panel of MCTS_G
-_HEAD: _Row = ("what", "K", "simulations", "B", "trees", "ns", "low - high", "ratio", "bytes/node")
+_HEAD: _Row = (
+    "what", "K", "simulations", "B", "trees", "ns", "low - high", "ratio", "bytes/node",
+    "instructions",
+)  # fmt: skip
 
 
 def _cells(m: Measurement, ours: float | None) -> _Row:
     """One line; `ours` is what this package takes from Python for the same work."""
     size = "" if m.bytes_per_node is None else f"{m.bytes_per_node:.1f}"
+    instructions = "" if m.instructions is None else f"{m.instructions:,.0f}"
     ratio = "" if ours is None else f"{m.ns / ours:.2f}"
     return (
         m.what,
@@ -34,14 +38,16 @@ def _cells(m: Measurement, ours: float | None) -> _Row:
         f"{m.low:,.0f} - {m.high:,.0f}",
         ratio,
         size,
+        instructions,
     )
 
 
 def _rows(measurements: Sequence[Measurement]) -> Iterable[_Row]:
     ours = {m.key[1:]: m.ns for m in measurements if m.what == "python"}
-    yield _HEAD
+    columns = len(_HEAD) - all(m.instructions is None for m in measurements)
+    yield _HEAD[:columns]
     for m in measurements:
-        yield _cells(m, ours.get(m.key[1:]))
+        yield _cells(m, ours.get(m.key[1:]))[:columns]
 
 
 def table(measurements: Sequence[Measurement]) -> str:
@@ -50,7 +56,7 @@ def table(measurements: Sequence[Measurement]) -> str:
 
 
 def compared(old: Profile, new: Profile) -> str:
-    """Render what both profiles measured: times before and now, and their ratio.
+    """Render what both profiles measured: times, or instructions, before and now, and their ratio.
 
     Raises
     ------
@@ -61,9 +67,11 @@ def compared(old: Profile, new: Profile) -> str:
     rows: list[_Row] = [("what", "K", "simulations", "B", "trees", "before", "now", "now/before")]
     for m in new.measurements:
         if (was := before.get(m.key)) is not None:
-            rows.append(
-                (*_cells(m, None)[:5], f"{was.ns:,.0f}", f"{m.ns:,.0f}", f"{m.ns / was.ns:.2f}")
-            )
+            work = _cells(m, None)[1:5]
+            rows.append((m.what, *work, *_change(was.ns, m.ns)))
+            if was.instructions and m.instructions:
+                change = _change(was.instructions, m.instructions)
+                rows.append((f"{m.what}, instructions", *work, *change))
     if len(rows) == 1:
         raise DataError("the two profiles have no measurement in common: give both the same sizes")
     text = _aligned(rows)
@@ -71,6 +79,10 @@ def compared(old: Profile, new: Profile) -> str:
         if old.machine.get(name) != value:
             text += f"\n{name}: {old.machine.get(name)} before, {value} now"
     return text
+
+
+def _change(before: float, now: float) -> _Row:
+    return (f"{before:,.0f}", f"{now:,.0f}", f"{now / before:.2f}")
 
 
 def _aligned(rows: Sequence[_Row]) -> str:

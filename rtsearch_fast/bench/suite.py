@@ -19,6 +19,7 @@ from .. import _core
 from ..errors import InvalidArgumentError, InvariantError
 from ..forest import Forest
 from .global_leaf import CHILDREN, tree_with_leaves
+from .instructions import count_instructions, require_valgrind
 from .measurement import Measurement, Profile, machine, summarise
 from .peers import Peer
 from .workload import Workload
@@ -48,6 +49,7 @@ class Sizes:
     simulations: tuple[int, ...] = (1_000, 10_000, 100_000)
     leaves: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     rounds: int = 5
+    instructions: bool = False  # of the core's loop, too
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
@@ -80,11 +82,14 @@ class _Case:
             found.append(time.perf_counter() - start)
         self.times.append(statistics.median(found) / simulations * 1e9)
 
-    def result(self) -> Measurement:
+    def result(self, count: bool) -> Measurement:
         w = self.workload
+        is_counted = count and self.timed is not None
         return Measurement(
             self.what, w.rule, w.children, w.simulations, w.batch, w.trees,
-            bytes_per_node=self.bytes_per_node, **summarise(self.times),
+            bytes_per_node=self.bytes_per_node,
+            instructions=count_instructions(w) if is_counted else None,
+            **summarise(self.times),
         )  # fmt: skip
 
 
@@ -105,7 +110,11 @@ def measure(
     ------
     InvariantError
         Two ways to the same tree gave different ones.
+    MissingExtraError
+        Instructions are to be counted, and there is no valgrind.
     """
+    if sizes.instructions:
+        require_valgrind()
     found = []
     for children in sizes.children:
         for simulations in sizes.simulations:
@@ -118,7 +127,7 @@ def measure(
                 for case in cases:
                     case.turn()
             for case in cases:
-                found.append(case.result())
+                found.append(case.result(sizes.instructions))
                 told(found[-1])
     for leaves in sizes.leaves:
         found.append(_global_leaf(leaves, sizes.rounds))

@@ -26,6 +26,7 @@ def bench(
     quick: bool = False,
     rounds: int = 5,
     peers: bool = True,
+    instructions: bool = False,
     json: Annotated[Path | None, Parameter(name="--json")] = None,
     compare: Path | None = None,
     plot: Path | None = None,
@@ -51,6 +52,9 @@ def bench(
         Turns of each figure; the median counts.
     peers
         Measure other packages, too.
+    instructions
+        Count the instructions of the core loop, too, by valgrind: that takes minutes, but no
+        neighbour on the machine changes the figures.
     json
         Write all figures to this file.
     compare
@@ -72,9 +76,11 @@ def bench(
         require_plots()
     earlier = None if compare is None else read_profile(compare)
     sizes = (
-        Sizes(rule, (4,), (1_000, 10_000), (1_000, 100_000), rounds=rounds)
+        Sizes(
+            rule, (4,), (1_000, 10_000), (1_000, 100_000), rounds=rounds, instructions=instructions
+        )
         if quick
-        else Sizes(rule, rounds=rounds)
+        else Sizes(rule, rounds=rounds, instructions=instructions)
     )
     profile = measure(sizes, installed_peers() if peers else (), _tell)
     _print_profile(profile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rtsearch_fast.bench import suite
+from rtsearch_fast.bench import instructions, suite
+from rtsearch_fast.bench.instructions import count_instructions
 from rtsearch_fast.bench.measurement import (
     Measurement,
     Profile,
@@ -22,6 +24,7 @@ from rtsearch_fast.bench.measurement import (
 from rtsearch_fast.bench.peers import Peer, installed_peers
 from rtsearch_fast.bench.report import compared, draw, render_html, table
 from rtsearch_fast.bench.suite import Sizes, measure
+from rtsearch_fast.bench.workload import Workload
 from rtsearch_fast.errors import DataError, MissingExtraError
 
 
@@ -64,6 +67,28 @@ def test_measure_when_run_measures_each_size_in_each_way() -> None:
     assert all(0 < m.low <= m.ns <= m.high for m in told)
     assert set(calls) == {(2, 30, 1), (2, 30, 64)}
     assert profile.machine["instruction_set"] in {"baseline", "avx2", "avx512"}
+
+
+def test_measure_when_instructions_are_counted_notes_them_of_the_core_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(suite, "count_instructions", lambda workload: 7.0 * workload.trees)
+    monkeypatch.setattr(suite, "require_valgrind", lambda: "valgrind")
+    sizes = Sizes("uct", (2,), (30,), (100,), rounds=1, instructions=True)
+    found = {(m.what, m.batch, m.trees): m.instructions for m in measure(sizes, ()).measurements}
+    assert found.pop(("core loop", 1, 64)) == 448
+    assert found.pop(("core loop", 1, 1)) == found.pop(("core loop", 64, 1)) == 7
+    assert set(found.values()) == {None}
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_instructions_when_counted_are_those_of_a_simulation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(instructions, "_LEAST_SIMULATIONS", 20_000)
+    counted = count_instructions(Workload("uct", 4, 1000))
+    assert counted is not None and 500 < counted < 20_000
+    assert count_instructions(Workload("uct", 4, 1000, trees=101)) is None
 
 
 def test_measure_when_a_peer_fails_goes_on_without_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -147,6 +172,15 @@ def test_comparison_shows_what_both_have_and_what_else_changed() -> None:
     text = compared(PROFILE, faster)
     assert text.splitlines()[1].split()[-3:] == ["250", "125", "0.50"]
     assert "cpu: x before, y now" in text and "cores" not in text and "slow" not in text
+    assert "instructions" not in text and "instructions" not in table(PROFILE.measurements)
+
+    counted = Profile({}, (replace(POINT, instructions=900.0),))
+    assert table(counted.measurements).splitlines()[0].split()[-1] == "instructions"
+    text = compared(counted, Profile({}, (replace(POINT, ns=500.0, instructions=1800.0),)))
+    assert text.splitlines()[1].split()[-3:] == ["250", "500", "2.00"]
+    assert text.splitlines()[2].startswith("python, instructions ")
+    assert text.splitlines()[2].split()[-3:] == ["900", "1,800", "2.00"]
+
     with pytest.raises(DataError, match="no measurement in common"):
         compared(PROFILE, Profile({}, (replace(POINT, trees=9),)))
 

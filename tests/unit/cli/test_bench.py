@@ -18,7 +18,9 @@ from rtsearch_fast.cli import bench as command
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes of milliseconds."""
     monkeypatch.setattr(
-        command, "Sizes", lambda rule, *_, rounds: Sizes(rule, (2,), (40,), (100,), rounds)
+        command,
+        "Sizes",
+        lambda rule, *_, **settings: Sizes(rule, (2,), (40,), (100,), **settings),
     )
     monkeypatch.setattr(suite, "_TURN", 40)
     monkeypatch.setattr(suite, "_TURN_SECONDS", 1e-4)
@@ -42,6 +44,15 @@ def test_bench_when_run_prints_writes_and_compares(rtsearch, tmp_path: Path) -> 
     assert "now/before" in outcome.out
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert page.read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_bench_when_there_is_no_valgrind_says_so_before_measuring(
+    rtsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    outcome = rtsearch("bench", "--no-peers", "--instructions")
+    assert outcome.code == 1 and outcome.out == ""
+    assert "needs valgrind: install it" in outcome.err
 
 
 def test_bench_when_the_file_to_compare_with_is_missing_measures_nothing(
