@@ -1,6 +1,7 @@
 """Hand-owned stub of the C++ extension; a test compares it with the built module."""
 
 import enum
+from collections.abc import Sequence
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -8,6 +9,11 @@ from numpy.typing import NDArray
 
 _TreeIds: TypeAlias = NDArray[np.int32]
 _NodeIds: TypeAlias = NDArray[np.uint32]
+# what LightZero's trees take and give
+_Numbers = Sequence[float] | NDArray[np.floating[Any]]
+_Rows = Sequence[Sequence[float]] | NDArray[np.floating[Any]]
+_Players = Sequence[int] | NDArray[np.integer[Any]]
+_Leaves = tuple[list[int], list[int], list[int], list[int]]
 
 NO_NODE: int
 NODE_BYTES: int
@@ -151,6 +157,100 @@ class Forest:
     @property
     def num_trees(self) -> int: ...
 
+class MinMaxStatsList:
+    def __init__(self, num: int) -> None: ...
+    def set_delta(self, value_delta_max: float) -> None: ...
+
+class ResultsWrapper:
+    def __init__(self, num: int) -> None: ...
+    def get_search_len(self) -> list[int]: ...
+
+class MuZeroRoots:
+    def __init__(self, root_num: int, legal_actions_list: Sequence[Sequence[int]]) -> None: ...
+    def prepare(
+        self,
+        root_noise_weight: float,
+        noises: _Rows,
+        value_prefix_pool: _Numbers,
+        policy_logits_pool: _Rows,
+        to_play_batch: _Players,
+    ) -> None: ...
+    def prepare_no_noise(
+        self, value_prefix_pool: _Numbers, policy_logits_pool: _Rows, to_play_batch: _Players
+    ) -> None: ...
+    def get_trajectories(self) -> list[list[int]]: ...
+    def get_distributions(self) -> list[list[int]]: ...
+    def get_values(self) -> list[float]: ...
+    def clear(self) -> None: ...
+    @property
+    def num(self) -> int: ...
+
+class GumbelRoots:
+    def __init__(self, root_num: int, legal_actions_list: Sequence[Sequence[int]]) -> None: ...
+    def prepare(
+        self,
+        root_noise_weight: float,
+        noises: _Rows,
+        value_prefix_pool: _Numbers,
+        value_pool: _Numbers,
+        policy_logits_pool: _Rows,
+        to_play_batch: _Players,
+    ) -> None: ...
+    def prepare_no_noise(
+        self,
+        value_prefix_pool: _Numbers,
+        value_pool: _Numbers,
+        policy_logits_pool: _Rows,
+        to_play_batch: _Players,
+    ) -> None: ...
+    def get_trajectories(self) -> list[list[int]]: ...
+    def get_distributions(self) -> list[list[int]]: ...
+    def get_values(self) -> list[float]: ...
+    def get_children_values(self, discount: float, action_space_size: int) -> list[list[float]]: ...
+    def get_policies(self, discount: float, action_space_size: int) -> list[list[float]]: ...
+    def clear(self) -> None: ...
+    @property
+    def num(self) -> int: ...
+
+def muzero_batch_traverse(
+    roots: MuZeroRoots,
+    pb_c_base: int,
+    pb_c_init: float,
+    discount_factor: float,
+    min_max_stats_lst: MinMaxStatsList,
+    results: ResultsWrapper,
+    virtual_to_play_batch: _Players,
+    deterministic: bool = False,
+) -> _Leaves: ...
+def muzero_batch_backpropagate(
+    current_latent_state_index: int,
+    discount_factor: float,
+    value_prefixs: _Numbers,
+    values: _Numbers,
+    policies: _Rows,
+    min_max_stats_lst: MinMaxStatsList,
+    results: ResultsWrapper,
+    to_play_batch: _Players,
+) -> None: ...
+def gumbel_batch_traverse(
+    roots: GumbelRoots,
+    num_simulations: int,
+    max_num_considered_actions: int,
+    discount: float,
+    results: ResultsWrapper,
+    virtual_to_play_batch: _Players,
+) -> _Leaves: ...
+def gumbel_batch_back_propagate(
+    current_latent_state_index: int,
+    discount: float,
+    value_prefixs: _Numbers,
+    values: _Numbers,
+    policies: _Rows,
+    min_max_stats_lst: MinMaxStatsList,
+    results: ResultsWrapper,
+    to_play_batch: _Players,
+) -> None: ...
+def seed_ties(seed: int) -> None: ...
 def instruction_set() -> str: ...
 def run_synthetic(
     *, rule: Rule, children: int, simulations: int, batch: int, trees: int, repeats: int

@@ -99,8 +99,8 @@ def muzero_policy(
     rng = np.random.default_rng(rng_key)
     if not 0 <= dirichlet_fraction <= 1 or not dirichlet_alpha > 0 or not temperature >= 0:
         raise InvalidArgumentError(
-            f"{dirichlet_fraction=} must be in [0, 1], {dirichlet_alpha=} above 0, {temperature=} not"
-            " negative"
+            f"{dirichlet_fraction=} must be in [0, 1], {dirichlet_alpha=} above 0, {temperature=} "
+            "not negative"
         )
     start, invalid = _root(root, invalid_actions, num_simulations, max_depth)
     if dirichlet_fraction > 0:
@@ -215,18 +215,19 @@ def _root(
         raise InvalidArgumentError(f"root.prior_logits has shape {logits.shape}: must be (B, A)")
     check("root.prior_logits", logits, logits.shape)
     check("root.value", value, logits.shape[:1])
-    floating = [
-        x if np.issubdtype(x.dtype, np.floating) else np.float32(x) for x in (logits, value)
-    ]
-    embedding = root.embedding
+    checked = RootFnOutput(_floating(logits), _floating(value), root.embedding)
     if invalid_actions is None:
-        return RootFnOutput(*floating, embedding), None
+        return checked, None
     invalid = as_array(invalid_actions).astype(np.bool_)
     if invalid.shape != logits.shape:
         raise InvalidArgumentError(
             f"invalid_actions has shape {invalid.shape}: must be {logits.shape}"
         )
-    return RootFnOutput(*floating, embedding), invalid
+    return checked, invalid
+
+
+def _floating(x: Any) -> Any:
+    return x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float32)
 
 
 def _masked(logits: Any, invalid: Any) -> Any:

@@ -221,18 +221,18 @@ class _Grower:
 
     def _checked(self, step: RecurrentFnOutput) -> tuple[Any, Any, Any, Any]:
         batch, actions = self._index.shape[0], self._actions
-        shapes = {
-            "reward": (batch,),
-            "discount": (batch,),
-            "prior_logits": (batch, actions),
-            "value": (batch,),
-        }
-        arrays = []
-        for name, shape in shapes.items():
+
+        def checked(name: str, *shape: int) -> Any:
             array = as_array(getattr(step, name))
             check(f"recurrent_fn's {name}", array, shape)
-            arrays.append(array)
-        return tuple(arrays)  # type: ignore[return-value]
+            return array
+
+        return (
+            checked("reward", batch),
+            checked("discount", batch),
+            checked("prior_logits", batch, actions),
+            checked("value", batch),
+        )
 
     def _learn(self, discount: Any) -> None:
         """Which discount this search has; its trees go to a forest of that."""
@@ -245,8 +245,8 @@ class _Grower:
         if known is not None or len(told) > 1:
             first = told[0] if known is None else known
             raise InvalidArgumentError(
-                f"recurrent_fn's discounts {first} and {told[-1]}: a search has one, besides 0 where "
-                "an episode ends"
+                f"recurrent_fn's discounts {first} and {told[-1]}: a search has one, besides 0 "
+                "where an episode ends"
             )
         self._discount = float(told[0])
         params = self._forest.params

@@ -11,14 +11,16 @@ import numpy as np
 
 from ..workload import rewards_of
 
+__all__ = ["load_tree", "prepare"]
 
-def _load_tree() -> Any:
-    """The extension by itself: the package around it imports whole frameworks."""
+
+def load_tree(method: str = "muzero", name: str = "mz_tree") -> Any:
+    """An extension by itself: the package around it imports whole frameworks."""
     spec = importlib.util.find_spec("lzero")
     assert spec is not None and spec.submodule_search_locations
-    folder = Path(next(iter(spec.submodule_search_locations))) / "mcts/ctree/ctree_muzero"
-    file = next(folder.glob("mz_tree*.so"))
-    found = importlib.util.spec_from_file_location("mz_tree", file)
+    folder = Path(next(iter(spec.submodule_search_locations))) / "mcts/ctree" / f"ctree_{method}"
+    file = next(folder.glob(f"{name}*.so"))
+    found = importlib.util.spec_from_file_location(name, file)
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
@@ -26,7 +28,7 @@ def _load_tree() -> Any:
 
 
 def prepare(children: int, simulations: int, trees: int) -> Callable[[], None]:
-    tree = _load_tree()
+    tree = load_tree()
     rewards = rewards_of(np.arange(simulations)).tolist()
     values = [[reward] * trees for reward in rewards]
     zeros = [0.0] * trees
