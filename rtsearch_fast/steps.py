@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from .answers import final_answer
 from .errors import InvalidArgumentError
 from .splitters import (
     LabelledSplitter,
@@ -15,7 +16,7 @@ from .splitters import (
     unescape,
 )
 
-__all__ = ["Splitter", "make_splitter"]
+__all__ = ["Splitter", "answer_reader", "make_splitter"]
 
 
 class Splitter(Protocol):
@@ -62,6 +63,16 @@ class Splitter(Protocol):
 
     def is_final(self, steps: Sequence[str], finish_reason: str) -> bool:
         """Tell whether the solution is finished after its last step."""
+
+
+def answer_reader(splitter: Splitter) -> Callable[[str], str | None]:
+    """What tells the answer of a finished solution's text.
+
+    A splitter for texts that box no answer may have a method `answer`, which returns it, or None.
+    For all others it is the last box.
+    """
+    reader: Callable[[str], str | None] = getattr(splitter, "answer", final_answer)
+    return reader
 
 
 def make_splitter(spec: str) -> Splitter:

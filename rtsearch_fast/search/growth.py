@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .. import calculator
@@ -38,9 +39,9 @@ class Solution:
     def ended(self) -> bool:
         return self.finished or self.stuck
 
-    def to_candidate(self) -> Candidate:
-        """The solution as a candidate without a score."""
-        answer = final_answer("".join(self.steps)) if self.finished else None
+    def to_candidate(self, read: Callable[[str], str | None] = final_answer) -> Candidate:
+        """The solution as a candidate without a score; `read` tells the answer of a text."""
+        answer = read("".join(self.steps)) if self.finished else None
         return Candidate(self.steps, answer, float("nan"), self.num_tokens, self.finished)
 
 

@@ -20,7 +20,7 @@ from ..answers import final_answer
 from ..errors import AnswerFormatError
 from ..policy.protocol import Policy, Sample, SampleRequest
 from ..reward.protocol import Judgement, Reward, prefix_tokens
-from ..steps import Splitter
+from ..steps import Splitter, answer_reader
 from .growth import Grower, Solution
 from .ledger import Claim
 from .options import SearchOptions
@@ -66,6 +66,7 @@ class Simulator:
         self.options = options
         self.sequences = sequences
         self.grower = Grower(splitter, options)
+        self.read_answer = answer_reader(splitter)
         self.prefix_tokens = prefix_tokens(reward)
         #: Whether valuing a child costs less than judging a finished solution.
         self.holds_prefixes_cheap = (
@@ -312,7 +313,7 @@ class Simulator:
         One that is cut off or names no answer is not shown to the reward model, nor one that the
         claim does not pay for: its score stays NaN, and it has no vote.
         """
-        candidate = solution.to_candidate()
+        candidate = solution.to_candidate(self.read_answer)
         if candidate.answer is None or claim.left < self.reward.max_tokens:
             return candidate
         (judgement,) = await self._judge(outcome, claim, [candidate.steps])

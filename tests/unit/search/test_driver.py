@@ -32,6 +32,7 @@ from rtsearch_fast.engine.template import Template
 from rtsearch_fast.errors import AnswerFormatError, EngineError, InvalidArgumentError
 from rtsearch_fast.policy.prompt import PromptTemplate
 from rtsearch_fast.policy.prompted import PromptedPolicy
+from rtsearch_fast.splitters import StringSplitter
 
 SAMPLED = ("best_of_n", "majority", "weighted_majority")
 PROBLEMS = [toy_problem(random.Random(i), 3) for i in range(4)]
@@ -606,6 +607,28 @@ def test_solution_when_it_is_cut_off_or_has_no_answer_is_not_judged():
     assert kinds >= {(True, None, True), (True, "7", False)}
     assert all(math.isnan(c.score) for c in result.candidates if c.answer is None)
     assert judged and all("\\boxed{7}" in text for text in judged)
+
+
+class Lines(StringSplitter):
+    """Solutions that box nothing: their last line is the answer."""
+
+    def answer(self, text: str) -> str | None:
+        return text.splitlines()[-1]
+
+
+def test_answer_when_the_splitter_reads_it_needs_no_box():
+    def write(request: Any, seed: int) -> Sample:
+        return Sample(f"word {seed}\n{seed % 2}", 10, "eos")
+
+    def judge(problem: str, steps: tuple[str, ...]) -> float:
+        return float("".join(steps)[-1])
+
+    searcher = Searcher(
+        Scripted(write), Scripted(judge), budget=Budget(simulations=4), splitter=Lines("\n")
+    )
+    result = searcher.solve("?")
+    assert {c.answer for c in result.candidates} == {"0", "1"}
+    assert result.answer == "1" and result.solution.endswith("\n1")
 
 
 # --- what passes between search and models -----------------------------------------------
