@@ -110,10 +110,21 @@ def _listed(name: str, answers: Any, wanted: int) -> list[Any]:
     return listed
 
 
+def _first(error: BaseException) -> BaseException:
+    """The first of a group of errors, where one is the cause: it says more than their number."""
+    cause: BaseException | None = error
+    while cause is not None:
+        group = getattr(cause, "exceptions", ())
+        if group:
+            return _first(group[0])
+        cause = cause.__cause__
+    return error
+
+
 class _Call:
     """A function that may block, or not, as one that can be awaited.
 
-    Errors that are not ours come out as EngineError, the first cause named.
+    Errors that are not ours come out as EngineError.
     """
 
     def __init__(self, name: str, function: Callable[..., Any], threads: int) -> None:
@@ -136,11 +147,8 @@ class _Call:
         except SearchError:
             raise
         except Exception as error:
-            cause: BaseException = error
-            # wrappers say how many failed; what failed is the first of their causes
-            while nested := cause.__cause__ or next(iter(getattr(cause, "exceptions", ())), None):
-                cause = nested
-            text = f"{self._name}: {type(cause).__name__}: {cause}"
+            first = _first(error)
+            text = f"{self._name}: {type(first).__name__}: {first}"
             raise EngineError(" ".join(text.split())) from error
 
     def close(self) -> None:
@@ -162,6 +170,8 @@ class Gathered(Generic[_Item, _Answer]):
         and runs in a thread of its own otherwise.
     most : int, optional
         Most questions of one call.
+    name : str, optional
+        For errors; that of the function if left out.
 
     Examples
     --------
@@ -174,10 +184,12 @@ class Gathered(Generic[_Item, _Answer]):
         self,
         function: Callable[[list[_Item]], Sequence[_Answer] | Awaitable[Sequence[_Answer]]],
         most: int | None = None,
+        *,
+        name: str | None = None,
     ) -> None:
         if most is not None and most < 1:
             raise InvalidArgumentError(f"most={most}: must be at least 1")
-        self._name = str(getattr(function, "__qualname__", type(function).__name__))
+        self._name = name or str(getattr(function, "__qualname__", type(function).__name__))
         self._call = _Call(self._name, function, 1)
         self._most = most
         self._waiting: list[tuple[_Item, asyncio.Future[_Answer]]] = []

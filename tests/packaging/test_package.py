@@ -80,6 +80,8 @@ ALLOWED: dict[str, set[str]] = {
         "reward",
         "engine",
         "steps",
+        "splitters",
+        "answers",
         "aio",
         "errors",
     },

@@ -151,16 +151,30 @@ def test_policy_when_the_answer_is_of_a_wrong_shape_says_which(answer: Any, mess
     assert str(error.value) == message
 
 
-def test_policy_when_the_function_fails_names_the_first_cause() -> None:
-    def fails(asked: SampleRequest) -> list[Continuation]:
-        try:
-            raise ConnectionError("connection\nrefused")
-        except ConnectionError as error:
-            raise RuntimeError("1 error(s)") from error
+class Several(Exception):
+    """As the standard library's ExceptionGroup, which Python 3.10 lacks."""
 
-    with pytest.raises(EngineError, match="p: ConnectionError: connection refused") as error:
+    exceptions = (ConnectionError("connection\nrefused"), ValueError("another"))
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "message"),
+    [
+        (ValueError("too\nlong"), OSError("below"), "p: ValueError: too long"),
+        (Several("2 errors"), None, "p: ConnectionError: connection refused"),
+        (RuntimeError("2 errors"), Several(), "p: ConnectionError: connection refused"),
+    ],
+)
+def test_policy_when_the_function_fails_names_the_error_or_the_first_of_several(
+    error: Exception, cause: Exception | None, message: str
+) -> None:
+    def fails(asked: SampleRequest) -> list[Continuation]:
+        raise error from cause
+
+    with pytest.raises(EngineError) as caught:
         sampled(ForeignPolicy("p", fails))
-    assert isinstance(error.value.__cause__, RuntimeError)
+    assert str(caught.value) == message
+    assert caught.value.__cause__ is error
 
 
 def test_policy_when_cancelled_leaves_what_waits_for_a_thread() -> None:
