@@ -20,6 +20,9 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     list
         Their results, in their order.
     """
+    coroutines = list(coroutines)
+    if len(coroutines) == 1:
+        return [await coroutines[0]]
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return await asyncio.gather(*tasks)
