@@ -37,6 +37,7 @@ def evaluate(
     resume: Annotated[bool, Parameter(negative=())] = False,
     splitter: str = "labelled",
     concurrency: int = 256,
+    keep_trees: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     recipe: Path | None = None,
     models: ModelFlags | None = None,
@@ -64,6 +65,8 @@ def evaluate(
         What a step is: labelled, string:SEP, regex:PATTERN, tokens:N, think.
     concurrency
         Most problems under search at once; --sequences says how many it takes.
+    keep_trees
+        Write the trees of mcts and mcts_g into the records, for rtsearch data export.
     dry_run
         Check everything that can be checked without a model, and stop.
     recipe
@@ -87,7 +90,7 @@ def evaluate(
         try:
             await loaded.check_reward()
             with Grader() as grader:
-                return await run_batch(items, searchers, store, grader, view)
+                return await run_batch(items, searchers, store, grader, view, keep_trees=keep_trees)
         finally:
             await loaded.aclose()
 

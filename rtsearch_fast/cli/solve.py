@@ -45,6 +45,7 @@ def solve(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     show_tree: Annotated[bool, Parameter(negative=())] = False,
+    keep_trees: Annotated[bool, Parameter(negative=())] = False,
     splitter: str = "labelled",
     concurrency: int = 256,
     recipe: Path | None = None,
@@ -71,6 +72,8 @@ def solve(
         Go on with the file of --output.
     show_tree
         Print the search tree of each problem.
+    keep_trees
+        Write the tree of each problem into its record, for rtsearch data export; needs --output.
     splitter
         What a step is: labelled, string:SEP, regex:PATTERN, tokens:N, think.
     concurrency
@@ -88,6 +91,8 @@ def solve(
         raise InvalidArgumentError(
             f'the problem {problem!r} is empty: give a text, as in rtsearch solve "What is 12 * 7?"'
         )
+    if keep_trees and output is None:
+        raise InvalidArgumentError("--keep-trees: name the file of the records with --output")
     if file is not None:
         items = read_problems(file, limit=limit)
     else:
@@ -100,7 +105,7 @@ def solve(
     searcher = loaded.searcher(method, limits, options, splitter, concurrency)
     trees: dict[str, str] = {}
 
-    def keep_tree(result: SearchResult) -> None:
+    def draw_tree(result: SearchResult) -> None:
         if show_tree and result.tree is not None:
             trees[result.problem.unique_id] = render_tree(result.tree)
 
@@ -108,7 +113,9 @@ def solve(
         try:
             await loaded.check_reward()
             with Grader() as grader, ProgressView() as view:
-                records = await run_batch(items, [searcher], store, grader, view, keep_tree)
+                records = await run_batch(
+                    items, [searcher], store, grader, view, draw_tree, keep_trees=keep_trees
+                )
             return records[method]
         finally:
             await loaded.aclose()

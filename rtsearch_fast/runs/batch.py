@@ -63,11 +63,14 @@ async def run_batch(
     grader: Grader,
     observer: Observer | None = None,
     on_result: Callable[[SearchResult], None] | None = None,
+    *,
+    keep_trees: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
     """Solve the items with each searcher in turn.
 
     Problems whose record is in the store are not solved again. When all is done, the store's file
-    is put into the order of searchers and items.
+    is put into the order of searchers and items. With `keep_trees` records hold the search's tree,
+    and those without are not taken for them.
 
     Returns
     -------
@@ -76,8 +79,10 @@ async def run_batch(
     """
     observer = observer or Observer()
     records: dict[str, dict[str, Any]] = dict(store.done) if store else {}
+    more = {"trees": True} if keep_trees else {}
     keys = {
-        searcher.method: [record_key(searcher, item) for item in items] for searcher in searchers
+        searcher.method: [record_key(searcher, item, **more) for item in items]
+        for searcher in searchers
     }
     for searcher in searchers:
         method = searcher.method
@@ -93,7 +98,7 @@ async def run_batch(
         async with aclosing(searcher.stream(left, on_commit)) as results:
             async for result in results:
                 key, item = by_problem[id(result.problem)]
-                record = result.to_record()
+                record = result.to_record(with_tree=keep_trees)
                 if item.is_graded:
                     # in a thread: the other searches go on while an answer is graded
                     record |= await asyncio.to_thread(grade_result, grader, result, item)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from ..errors import DataError
 
 __all__ = ["Candidate", "Problem", "SearchResult", "SearchTree", "Usage"]
 
@@ -91,6 +95,56 @@ class SearchTree:
     prior: tuple[float, ...]
     terminal: tuple[bool, ...]
 
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able mapping with a list for each field; null where there is no mean value."""
+        record = {name: list(getattr(self, name)) for name in _KINDS}
+        record["mean_value"] = [None if v != v else v for v in self.mean_value]  # JSON has no NaN
+        return record
+
+    @classmethod
+    def from_record(cls, record: Any) -> SearchTree:
+        """Read what `to_record` gave.
+
+        Raises
+        ------
+        DataError
+            It is damaged; the message says where.
+
+        Examples
+        --------
+        >>> tree = SearchTree((-1, 0), ("", "a"), (1, 1), (0.5, 0.5), (1.0, 1.0), (False, True))
+        >>> SearchTree.from_record(tree.to_record()) == tree
+        True
+        """
+        columns: dict[str, Any] = {}
+        for name, kind in _KINDS.items():
+            found = record.get(name) if isinstance(record, dict) else None
+            if not found or not isinstance(found, list) or not all(map(kind, found)):
+                raise DataError(f"`{name}` is missing or holds something else")
+            columns[name] = tuple(found)
+        if len(set(map(len, columns.values()))) > 1:
+            raise DataError("its lists differ in length")
+        root, *parents = columns["parent"]
+        if root != -1 or not all(0 <= parent <= i for i, parent in enumerate(parents)):
+            raise DataError("`parent` does not name the nodes from the root on")
+        columns["mean_value"] = tuple(math.nan if v is None else v for v in columns["mean_value"])
+        return cls(**columns)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+#: Of each field of a tree's record, what may stand there for a node.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "parent": lambda value: isinstance(value, int),
+    "step": lambda value: isinstance(value, str),
+    "visit_count": lambda value: isinstance(value, int) and value >= 0,
+    "mean_value": lambda value: value is None or _is_share(value),
+    "prior": _is_share,
+    "terminal": lambda value: isinstance(value, bool),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
@@ -130,11 +184,13 @@ class SearchResult:
     tree: SearchTree | None = field(default=None, compare=False, repr=False)
     seconds: float = field(default=0.0, compare=False)
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self, *, with_tree: bool = False) -> dict[str, Any]:
         """One JSON-able record: search-and-learn's keys, then ours.
 
-        Wall time is left out: a record depends on seeds and model answers alone.
+        Wall time is left out: a record depends on seeds and model answers alone. The tree, if the
+        method has one, is added where it is asked for.
         """
+        tree = {"tree": self.tree.to_record()} if with_tree and self.tree is not None else {}
         return {
             "unique_id": self.problem.unique_id,
             "problem": self.problem.problem,
@@ -150,4 +206,5 @@ class SearchResult:
             "usage": asdict(self.usage),
             "stop_reason": self.stop_reason,
             "signature": self.signature,
+            **tree,
         }

@@ -19,6 +19,7 @@ from rtsearch_fast.evaluation.data import Item
 from rtsearch_fast.evaluation.grade import Grader
 from rtsearch_fast.runs.batch import Observer, record_key, run_batch, summarise
 from rtsearch_fast.runs.store import RunStore, content_key
+from rtsearch_fast.search.records import SearchTree
 
 ITEMS = [
     Item(Problem(f"toy/{i}", text), str(total(text)))
@@ -45,12 +46,19 @@ def run(
     items: list[Item] = ITEMS,
     observer: Observer | None = None,
     on_result: Callable[[SearchResult], None] | None = None,
+    keep_trees: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
     async def work(store: RunStore | None) -> dict[str, list[dict[str, Any]]]:
         try:
             with Grader() as grader:
                 return await run_batch(
-                    items, to_run or searchers(), store, grader, observer, on_result
+                    items,
+                    to_run or searchers(),
+                    store,
+                    grader,
+                    observer,
+                    on_result,
+                    keep_trees=keep_trees,
                 )
         finally:
             assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -117,6 +125,24 @@ def test_run_when_settings_change_computes_anew_and_keeps_the_old(tmp_path):
     run(path)
     run(path, searchers(options=SearchOptions(seed=1)))
     assert path.read_bytes().count(b"\n") == 2 * len(METHODS) * len(ITEMS)
+
+
+def test_run_when_trees_are_kept_has_them_in_its_records(tmp_path):
+    path = tmp_path / "out.jsonl"
+    run(path)
+    bare = path.read_bytes()
+    results: list[SearchResult] = []
+    kept = run(path, on_result=results.append, keep_trees=True)
+    assert len(results) == len(METHODS) * len(ITEMS)  # records without trees are not taken for them
+    assert path.read_bytes().endswith(bare)
+    trees = {result.problem.unique_id: result.tree for result in results if result.tree}
+    assert len(trees) == len(ITEMS)
+    for record in kept["mcts_g"]:
+        tree = SearchTree.from_record(record["tree"])
+        assert repr(tree) == repr(trees[record["unique_id"]])  # NaN is not equal to itself
+    assert not any("tree" in record for record in kept["cot"] + kept["majority"])
+    results.clear()
+    assert run(path, on_result=results.append, keep_trees=True) == kept and results == []
 
 
 def test_key_when_anything_that_matters_differs_is_another():
