@@ -22,8 +22,8 @@ class Columns:
     """The fields that rows need, each with what it holds.
 
     "text" is a text that is not blank; "parts" one, or a list of them; "solution" one, or a list of
-    steps; "bool" true or false; "steps" a list of texts; "scores" a list of numbers in [0, 1],
-    true, false or null.
+    steps; "bool" true or false; "steps" a list of texts, "prefix" one that may be empty; "scores" a
+    list of numbers in [0, 1], true, false or null.
     """
 
     needed: Mapping[str, str]
@@ -52,8 +52,8 @@ class Columns:
 
 
 SFT = Columns({"problem": "text", "solution": "solution"}, {"after": "parts", "label": "bool"})
-DPO = Columns({"problem": "text", "chosen": "solution", "rejected": "solution"}, {})
-RANKING = DPO
+RANKING = Columns({"problem": "text", "chosen": "solution", "rejected": "solution"}, {})
+DPO = Columns(RANKING.needed, {"prefix": "prefix"})
 REWARD = Columns({"problem": "text", "solution": "solution", "label": "bool"}, {"check": "text"})
 PROCESS = Columns({"problem": "text", "steps": "steps", "labels": "scores"}, {})
 
@@ -108,6 +108,8 @@ def _value(value: object, kind: str, name: str, where: str) -> Any:
         return value
     if kind == "scores":
         return [_score(item, name, where) for item in _list(value, name, where)]
+    if kind == "prefix":
+        return "".join(_text(item, name, where) for item in _list(value, name, where))
     if kind == "parts":
         parts = value if isinstance(value, list) else [value]
         return tuple(_text(item, name, where) for item in parts)

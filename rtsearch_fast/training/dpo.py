@@ -11,7 +11,7 @@ from .data import DPO, Row, read_rows
 from .models import load_model, load_tokenizer
 from .settings import DpoSettings
 from .sft import encode_solutions
-from .text import fit
+from .text import Encoded, encode, fit
 from .trainer import (
     Job,
     TrainResult,
@@ -37,7 +37,9 @@ def train_dpo(settings: DpoSettings, *, quiet: bool = False) -> TrainResult:
     Parameters
     ----------
     settings : DpoSettings
-        Rows of the data have the fields `problem`, `chosen` and `rejected`.
+        Rows of the data have the fields `problem`, `chosen` and `rejected`. With `prefix`, a list
+        of steps, these two are single steps that follow it: the prefix is given, and no end of the
+        text is learned.
     quiet : bool
         Tell nothing on stderr.
 
@@ -59,7 +61,7 @@ def train_dpo(settings: DpoSettings, *, quiet: bool = False) -> TrainResult:
         from trl import DPOConfig, DPOTrainer
 
         texts = (
-            prompt.render(row["problem"], (row[name],))
+            prompt.render(row["problem"], (row.get("prefix", ""), row[name]))
             for row in rows
             for name in ("chosen", "rejected")
         )
@@ -96,8 +98,13 @@ def _examples(
     settings: DpoSettings, tokenizer: Any, prompt: PromptTemplate, rows: Sequence[Row]
 ) -> tuple[Any, dict[str, int]]:
     """Return tokenised pairs; the prompt's tokens are those that both texts begin with."""
-    chosen = encode_solutions(tokenizer, prompt, rows, "chosen")
-    rejected = encode_solutions(tokenizer, prompt, rows, "rejected")
+    whole = [row for row in rows if "prefix" not in row]
+    single = [row for row in rows if "prefix" in row]
+    chosen, rejected = (
+        encode_solutions(tokenizer, prompt, whole, name)
+        + _encode_steps(tokenizer, prompt, single, name)
+        for name in ("chosen", "rejected")
+    )
     pairs = list(zip(chosen, rejected, strict=True))
     short = fit([max(len(a.ids), len(b.ids)) for a, b in pairs], settings.max_length)
     columns: dict[str, list[Any]] = {"prompt_ids": [], "chosen_ids": [], "rejected_ids": []}
@@ -110,3 +117,12 @@ def _examples(
         columns["chosen_ids"].append(a.ids[start:])
         columns["rejected_ids"].append(b.ids[start:])
     return dataset(columns), {"rows": len(short), "too_long": len(rows) - len(short)}
+
+
+def _encode_steps(
+    tokenizer: Any, prompt: PromptTemplate, rows: Sequence[Row], name: str
+) -> list[Encoded]:
+    """Tokenise prompt, prefix and one step as one text; the step is trained on."""
+    texts = [prompt.render(row["problem"], (row["prefix"], row[name])) for row in rows]
+    starts = [len(prompt.render(row["problem"], (row["prefix"],))) for row in rows]
+    return encode(tokenizer, texts, starts, None)

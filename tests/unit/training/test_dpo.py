@@ -39,6 +39,29 @@ def test_dpo_when_tokenised_has_one_prompt_and_two_ends(data: Path, tmp_path: Pa
     ]  # fmt: skip
 
 
+def test_dpo_when_single_steps_are_paired_gives_their_prefix_and_no_end(tmp_path: Path) -> None:
+    prompt = PromptTemplate.load("labelled")
+    tokenizer = train_tokenizer([prompt.render("1", (RIGHT, WRONG))], 400)
+    first, good, bad = "## Step 1: Add\n1 + 2\n\n", "## Step 2: Is\n3\n\n", "## Step 2: Is\n4\n\n"
+    rows = [
+        {"problem": "1", "chosen": RIGHT, "rejected": WRONG},
+        {"problem": "1", "prefix": first, "chosen": good, "rejected": bad},
+        {"problem": "1", "prefix": "", "chosen": first, "rejected": bad},
+    ]
+    examples, _ = dpo._examples(DpoSettings(**tiny(tmp_path, tmp_path)), tokenizer, prompt, rows)
+    whole, second, start = examples
+    assert whole["chosen_ids"][-1] == tokenizer.eos_token_id
+    for row, given, chosen in ((second, (first,), good), (start, (), first)):
+        assert row["prompt_ids"] + row["chosen_ids"] == tokenizer.encode(
+            prompt.render("1", (*given, chosen))
+        )
+        texts = [tokenizer.decode(row[f"{name}_ids"]) for name in ("prompt", "chosen", "rejected")]
+        assert texts[0] + texts[1] == prompt.render("1", (*given, chosen))
+        assert texts[0] + texts[2] == prompt.render("1", (*given, bad))
+        # of the step itself nothing is given away but what both begin with
+        assert len(texts[0]) <= len(prompt.render("1", given))
+
+
 @pytest.mark.parametrize("lora", [None, Lora(rank=4)])
 def test_dpo_when_trained_prefers_what_was_chosen(
     data: Path, tmp_path: Path, lora: Lora | None
