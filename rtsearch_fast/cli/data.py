@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,13 +25,17 @@ from ..training.decontamination import decontaminate as drop_contaminated
 from ..training.drafts import read_drafts
 from ..training.filters import STANDARD, run_filters, standard_filters
 from ..training.format import CODES, Level, check_format
-from ..training.harvest import harvest_records, label_steps
-from ..training.jsonl import read_jsonl, write_jsonl
-from ..training.pairs import make_pairs
+from ..training.harvest import harvest_records, read_trees
+from ..training.jsonl import read_jsonl
+from ..training.labels import StepLabels, label_steps, label_trees
+from ..training.pairs import Pair, PairStats, each_pair
 from ..training.report import columns
 from ..training.rewrite import RewriteOptions, Rewritten
 from ..training.rewrite import rewrite as rewrite_drafts
-from ..training.samples import Sampled, read_samples, write_samples
+from ..training.samples import Sampled, read_questions, read_samples, write_samples
+from ..training.step_pairs import StepPair, make_step_pairs
+from ..training.tables import check_format as check_name
+from ..training.tables import write_rows
 from .problems import read_problems
 
 __all__ = ["data_app"]
@@ -40,8 +45,22 @@ data_app = App(name="data", help="Make training data: harvest, filter, select, p
 Output = Annotated[Path, Parameter(alias="-o")]
 Flag = Annotated[bool, Parameter(negative=())]
 Form = Literal[
-    "prompt-completion", "preference", "unpaired", "stepwise", "sft", "dpo", "reward", "process"
+    "prompt-completion",
+    "preference",
+    "step-preference",
+    "unpaired",
+    "stepwise",
+    "sft",
+    "dpo",
+    "step-dpo",
+    "reward",
+    "process",
+    "math-shepherd",
+    "math-aps",
 ]
+
+#: Those that are made of steps, and so of trees, too.
+_OF_STEPS = ("step-preference", "stepwise", "step-dpo", "process", "math-shepherd", "math-aps")
 
 
 @data_app.command
@@ -201,7 +220,15 @@ def select(
 
 
 @data_app.command
-def pairs(samples: Path, /, *, output: Output, seed: int = 0, overwrite: Flag = False) -> int:
+def pairs(
+    samples: Path,
+    /,
+    *,
+    output: Output,
+    min_margin: float | None = None,
+    seed: int = 0,
+    overwrite: Flag = False,
+) -> int:
     """Pair, for DPO, the highest-scored right with the highest-scored wrong solution.
 
     Parameters
@@ -209,16 +236,22 @@ def pairs(samples: Path, /, *, output: Output, seed: int = 0, overwrite: Flag = 
     samples
         JSONL file of samples with scores.
     output
-        JSONL file of pairs, as rtsearch train dpo takes them; for TRL see rtsearch data export.
+        File of pairs, .jsonl (as rtsearch train dpo takes them) or .parquet; for TRL see rtsearch
+        data export.
+    min_margin
+        How much lower the score of the wrong one must be. Default: it may be higher.
     seed
         Decides among equal scores.
     overwrite
         Replace the output if it is there.
     """
     _check_output(output, overwrite, [samples])
-    found, stats = make_pairs(read_samples(samples), seed=seed)
+    check_name(output)
+    stats = PairStats()
+    found = each_pair(read_questions(samples), stats, seed=seed, min_margin=min_margin)
+    count = write_rows(output, rows_of.dpo_rows(found), rows_of.COLUMNS["dpo"])
     print(stats.render())
-    return _told(output, write_jsonl(output, rows_of.dpo_rows(found)), "pairs")
+    return _told(output, count, "pairs")
 
 
 @data_app.command
@@ -228,53 +261,117 @@ def export(
     *,
     to: Form,
     output: Output,
+    values: Literal["outcome", "tree"] = "outcome",
     template: str = "labelled",
-    threshold: float = 0.0,
+    threshold: float | None = None,
     min_count: int = 1,
+    min_margin: float | None = None,
+    per_question: int | None = None,
+    task: str = "MATH",
     seed: int = 0,
     overwrite: Flag = False,
 ) -> int:
-    """Write samples as rows to train on.
+    """Write samples, or the steps of trees, as rows to train on.
 
     Parameters
     ----------
     samples
-        JSONL file of samples.
+        JSONL file of samples; with --values tree, of what rtsearch eval --keep-trees wrote.
     to
-        TRL's prompt-completion (SFT, right ones only), preference (DPO), unpaired (KTO) or stepwise
-        (process rewards); or, for rtsearch train, sft, dpo, reward or process.
+        TRL's prompt-completion (SFT, right ones only), preference (DPO), step-preference (DPO,
+        steps that follow the same beginning), unpaired (KTO) or stepwise (process rewards); for
+        rtsearch train, sft, dpo, step-dpo, reward or process; or math-shepherd or math-aps.
     output
-        JSONL file of rows.
+        File of rows, .jsonl or .parquet.
+    values
+        What a step is worth: outcome (the share of right solutions through it) or tree (the mean
+        value of its node).
     template
         Prompt in TRL's rows: plain, chatml, llama3, labelled, or a file with {problem} in it.
     threshold
-        Above this share of right solutions a step counts as good (stepwise).
+        Above this value a step counts as good (stepwise, math-shepherd). Default: 0, of a tree 0.5.
     min_count
-        Solutions that a step's share must rest on (stepwise, process).
+        Solutions, or visits in a tree, that a step's value must rest on.
+    min_margin
+        Least difference of the scores, or values of steps, of a pair. Default: of steps in a tree
+        0.1, of others any; a rejected solution may have the higher score.
+    per_question
+        Most solutions of a question, those with the highest scores (prompt-completion, sft).
+    task
+        What the column of that name says (math-shepherd).
     seed
         Decides among equal scores (preference, dpo).
     overwrite
         Replace the output if it is there.
     """
     _check_output(output, overwrite, [samples])
+    check_name(output)
+    if values == "tree" and to not in _OF_STEPS:
+        raise InvalidArgumentError(
+            f"--values tree: rows of {to} are whole solutions: give samples (rtsearch data "
+            f"harvest), or choose out of {', '.join(_OF_STEPS)}"
+        )
     prompt = PromptTemplate.load(template)
-    found = read_samples(samples)
-    make: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
-        "prompt-completion": lambda: rows_of.prompt_completion_rows(found, prompt),
-        "preference": lambda: rows_of.preference_rows(make_pairs(found, seed=seed)[0], prompt),
-        "unpaired": lambda: rows_of.unpaired_rows(found, prompt),
-        "stepwise": lambda: rows_of.stepwise_rows(
-            label_steps(found, min_count=min_count), prompt, threshold=threshold
-        ),
-        "sft": lambda: rows_of.sft_rows(found),
-        "dpo": lambda: rows_of.dpo_rows(make_pairs(found, seed=seed)[0]),
-        "reward": lambda: rows_of.reward_rows(found),
-        "process": lambda: rows_of.process_rows(label_steps(found, min_count=min_count)),
+    # values of a tree are never 0, and say little where they are close together
+    least, good = (0.1, 0.5) if values == "tree" else (0.0, 0.0)
+    least = least if min_margin is None else min_margin
+    good = good if threshold is None else threshold
+    met = 0
+
+    def questions() -> Iterator[list[Sampled]]:
+        nonlocal met
+        for group in read_questions(samples):
+            met += len(group)
+            yield group
+
+    def best() -> Iterator[Sampled]:
+        found = questions()
+        return chain.from_iterable(
+            found if per_question is None else rows_of.best_of_each(found, per_question)
+        )
+
+    def paired() -> Iterator[Pair]:
+        return each_pair(questions(), PairStats(), seed=seed, min_margin=min_margin)
+
+    def labels() -> Iterator[StepLabels]:
+        nonlocal met
+        if values == "outcome":
+            for group in questions():
+                yield from label_steps(group, min_count=min_count)
+            return
+        for problem, gold, trees in read_trees(samples):
+            met += len(trees)
+            yield from label_trees(problem, trees, min_count=min_count, answer=gold)
+
+    def siblings() -> Iterator[StepPair]:
+        return make_step_pairs(labels(), min_margin=least)
+
+    make: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+        "prompt-completion": lambda: rows_of.prompt_completion_rows(best(), prompt),
+        "preference": lambda: rows_of.preference_rows(paired(), prompt),
+        "step-preference": lambda: rows_of.step_preference_rows(siblings(), prompt),
+        "unpaired": lambda: rows_of.unpaired_rows(chain.from_iterable(questions()), prompt),
+        "stepwise": lambda: rows_of.stepwise_rows(labels(), prompt, threshold=good),
+        "sft": lambda: rows_of.sft_rows(best()),
+        "dpo": lambda: rows_of.dpo_rows(paired()),
+        "step-dpo": lambda: rows_of.step_dpo_rows(siblings()),
+        "reward": lambda: rows_of.reward_rows(chain.from_iterable(questions())),
+        "process": lambda: rows_of.process_rows(labels()),
+        "math-shepherd": lambda: rows_of.math_shepherd_rows(labels(), threshold=good, task=task),
+        "math-aps": lambda: rows_of.math_aps_rows(labels()),
     }
-    rows = list(make[to]())
-    if not rows:
-        raise DataError(f"{samples}: none of {len(found)} samples gives a row of {to}")
-    return _told(output, write_jsonl(output, rows), f"rows of {to}")
+
+    def rows() -> Iterator[dict[str, Any]]:
+        found = make[to]()
+        first = next(found, None)
+        if first is None:
+            what = "samples" if values == "outcome" else "trees"
+            hint = "lower --min-count or --min-margin" if to in _OF_STEPS else "sample right ones"
+            raise DataError(f"{samples}: none of {met} {what} gives a row of {to}: {hint}")
+        yield first
+        yield from found
+
+    return _told(output, write_rows(output, rows(), rows_of.COLUMNS[to]), f"rows of {to}")
 
 
 @data_app.command

@@ -1,48 +1,21 @@
-"""Training data out of finished searches: solutions with their outcomes, and labels of steps.
-
-A step's label is a Monte-Carlo estimate: the share of right ones among the finished solutions that
-went through it. In a tree the search decided where more of them were drawn, so the estimate of a
-step is fair to what the policy does after it, while steps differ in how sure theirs is: `counts`.
-"""
+"""Training data out of finished searches: solutions with their outcomes, and trees."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..errors import DataError, InvalidArgumentError
+from ..errors import DataError
 from ..evaluation.data import Item
 from ..evaluation.grade import Grader
-from ..search.records import Problem, SearchResult
+from ..search.records import Problem, SearchResult, SearchTree
 from ..steps import make_splitter
-from .samples import Sampled, by_question
+from .jsonl import read_grouped
+from .samples import Sampled
 
-__all__ = ["StepLabels", "harvest_records", "harvest_results", "label_steps"]
-
-
-@dataclass(frozen=True, slots=True)
-class StepLabels:
-    """The steps of a solution, each with how often it led to a right answer.
-
-    Attributes
-    ----------
-    unique_id : str
-        Of the question.
-    problem : str
-    steps : tuple of str
-    values : tuple of float
-        Per step the share of right ones among the finished solutions through it.
-    counts : tuple of int
-        Per step how many these were.
-    """
-
-    unique_id: str
-    problem: str
-    steps: tuple[str, ...]
-    values: tuple[float, ...]
-    counts: tuple[int, ...]
+__all__ = ["Grown", "harvest_records", "harvest_results", "read_trees"]
 
 
 def harvest_results(
@@ -148,81 +121,53 @@ def harvest_records(
     return samples
 
 
-def label_steps(samples: Iterable[Sampled], *, min_count: int = 1) -> list[StepLabels]:
-    """Label the steps of each question's finished solutions by what they led to.
+class Grown(NamedTuple):
+    """What searches for one problem grew.
 
-    Parameters
+    Attributes
     ----------
-    samples : iterable of Sampled
-        Solutions that share their first steps share these labels. Those that were cut off do not
-        count.
-    min_count : int
-        A solution is cut before the first step that fewer finished solutions went through.
-
-    Returns
-    -------
-    list of StepLabels
-        One for each solution that is not the beginning of another.
-
-    Examples
-    --------
-    >>> texts = [("a", "b", "2"), ("a", "c", "3"), ("a", "b", "2")]
-    >>> samples = [Sampled("1", "1 + 1", text, text[-1], text[-1] == "2") for text in texts]
-    >>> for found in label_steps(samples):
-    ...     print(found.steps, [round(value, 2) for value in found.values], found.counts)
-    ('a', 'b', '2') [0.67, 1.0, 1.0] (3, 2, 2)
-    ('a', 'c', '3') [0.67, 0.0, 0.0] (3, 1, 1)
+    problem : Problem
+    gold : str or None
+        Its right answer, where the records tell it.
+    trees : list of SearchTree
     """
-    if min_count < 1:
-        raise InvalidArgumentError(f"min_count={min_count}: at least 1 solution makes a label")
-    finished = [sample for sample in samples if sample.finish != "length" and sample.solution]
-    return [
-        labels
-        for group in by_question(finished).values()
-        for labels in _label_group(group, min_count)
-    ]
+
+    problem: Problem
+    gold: str | None
+    trees: list[SearchTree]
 
 
-_Path = tuple[str, ...]
+def read_trees(path: str | os.PathLike[str]) -> Iterator[Grown]:
+    """The trees in a file of records, problem by problem, with those of one problem in memory.
 
+    Records without a tree are passed over, and those of a search that was met before.
 
-def _label_group(group: Sequence[Sampled], min_count: int) -> list[StepLabels]:
-    """The labels of one question's solutions."""
-    right: dict[_Path, int] = {}
-    count: dict[_Path, int] = {}
-    paths: dict[_Path, Sampled] = {}
-    for sample in group:
-        path = _path(sample)
-        paths.setdefault(path, sample)
-        for prefix in _prefixes(path):
-            right[prefix] = right.get(prefix, 0) + sample.right
-            count[prefix] = count.get(prefix, 0) + 1
-    kept: dict[_Path, Sampled] = {}
-    for path, sample in paths.items():
-        length = sum(count[prefix] >= min_count for prefix in _prefixes(path))
-        if length:
-            kept.setdefault(path[:length], sample)
-    inner = {prefix for path in kept for prefix in _prefixes(path)[:-1]}
-    return [
-        StepLabels(
-            sample.unique_id,
-            sample.problem,
-            sample.solution[: len(path)],
-            tuple(right[prefix] / count[prefix] for prefix in _prefixes(path)),
-            tuple(count[prefix] for prefix in _prefixes(path)),
+    Raises
+    ------
+    DataError
+        The file cannot be read, a line is no record or its tree is damaged, or there is no tree.
+    """
+    records = trees = 0
+    for group in read_grouped(path, "unique_id"):
+        records += len(group)
+        found: dict[str, SearchTree] = {}
+        for where, record in group:
+            signature = _field(record, "signature", str, where)
+            if "tree" not in record or signature in found:
+                continue
+            try:
+                found[signature] = SearchTree.from_record(record["tree"])
+            except DataError as error:
+                raise DataError(f"{where}: the record's tree is damaged: {error}") from None
+        if found:
+            trees += len(found)
+            unique_id, problem = (_field(record, n, str, where) for n in ("unique_id", "problem"))
+            yield Grown(Problem(unique_id, problem), _gold(record), list(found.values()))
+    if not trees:
+        raise DataError(
+            f"{os.fspath(path)}: none of {records} records has a tree: give --keep-trees to "
+            "rtsearch eval or solve, and a method that grows one (mcts, mcts_g)"
         )
-        for path, sample in kept.items()
-        if path not in inner
-    ]
-
-
-def _path(sample: Sampled) -> _Path:
-    # the last step of a solution has no blank line after it, the same step on the way has
-    return tuple(step.strip() for step in sample.solution)
-
-
-def _prefixes(path: _Path) -> list[_Path]:
-    return [path[: i + 1] for i in range(len(path))]
 
 
 class _Solution(NamedTuple):
@@ -275,14 +220,18 @@ def _read(record: Mapping[str, Any], where: str) -> _Record:
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: the record is damaged ({error})") from None
     unique_id, problem = (_field(record, name, str, where) for name in ("unique_id", "problem"))
-    gold = record.get("answer")
     return _Record(
         Problem(unique_id, problem),
         _field(record, "method", str, where),
-        None if gold is None else str(gold),
+        _gold(record),
         tuple(map(str, texts)),
         solutions,
     )
+
+
+def _gold(record: Mapping[str, Any]) -> str | None:
+    gold = record.get("answer")
+    return None if gold is None else str(gold)
 
 
 def _field(record: Mapping[str, Any], name: str, kind: type, where: str) -> Any:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..errors import DataError
-from .jsonl import read_jsonl, write_jsonl
+from .jsonl import read_grouped, read_jsonl, write_jsonl
 
-__all__ = ["Sampled", "by_question", "read_samples", "write_samples"]
+__all__ = ["Sampled", "by_question", "read_questions", "read_samples", "write_samples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +98,24 @@ def read_samples(path: str | os.PathLike[str]) -> list[Sampled]:
     """
     samples = [_from_row(row, where) for where, row in read_jsonl(path)]
     if not samples:
-        raise DataError(
-            f"{os.fspath(path)}: holds no sample; rtsearch data harvest writes such files"
-        )
+        _refuse_empty(path)
     return samples
+
+
+def read_questions(path: str | os.PathLike[str]) -> Iterator[list[Sampled]]:
+    """Read the samples of one question after the other, in the order of `by_question`.
+
+    Raises
+    ------
+    DataError
+        As `read_samples`.
+    """
+    found = False
+    for group in read_grouped(path, "unique_id"):
+        found = True
+        yield [_from_row(row, where) for where, row in group]
+    if not found:
+        _refuse_empty(path)
 
 
 def _to_row(sample: Sampled) -> dict[str, Any]:
@@ -143,6 +157,10 @@ def _from_row(row: dict[str, Any], where: str) -> Sampled:
     return Sampled(
         unique_id, problem, tuple(steps), answer, right, float(score), num_tokens, finish
     )
+
+
+def _refuse_empty(path: str | os.PathLike[str]) -> NoReturn:
+    raise DataError(f"{os.fspath(path)}: holds no sample; rtsearch data harvest writes such files")
 
 
 def _text(row: dict[str, Any], name: str, where: str) -> str:

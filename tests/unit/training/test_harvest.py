@@ -7,19 +7,17 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
-from sampled import samples_of_few
 from toy_models import ToyPolicy, ToyReward, total, toy_problem
 
 from rtsearch_fast import Budget, Problem, Searcher, SearchResult
-from rtsearch_fast.errors import DataError, InvalidArgumentError
+from rtsearch_fast.errors import DataError
 from rtsearch_fast.evaluation.data import Item
 from rtsearch_fast.evaluation.grade import Grader
 from rtsearch_fast.runs.batch import run_batch
 from rtsearch_fast.runs.store import RunStore
-from rtsearch_fast.training.harvest import harvest_records, harvest_results, label_steps
-from rtsearch_fast.training.jsonl import read_jsonl
-from rtsearch_fast.training.samples import Sampled, by_question
+from rtsearch_fast.training.harvest import harvest_records, harvest_results, read_trees
+from rtsearch_fast.training.jsonl import read_jsonl, write_jsonl
+from rtsearch_fast.training.labels import label_steps
 
 ITEMS = [
     Item(Problem(f"toy/{i}", text), str(total(text)))
@@ -38,7 +36,9 @@ def searched(tmp_path_factory) -> tuple[list[SearchResult], list[tuple[str, dict
     ]
     results: list[SearchResult] = []
     with RunStore(path) as store, Grader() as grader:
-        asyncio.run(run_batch(ITEMS, searchers, store, grader, on_result=results.append))
+        asyncio.run(
+            run_batch(ITEMS, searchers, store, grader, on_result=results.append, keep_trees=True)
+        )
     return results, list(read_jsonl(path))
 
 
@@ -114,40 +114,6 @@ def test_steps_when_labelled_agree_with_every_node_of_the_tree(searched):
     assert nodes > 30
 
 
-@settings(deadline=None)
-@given(samples_of_few)
-def test_labels_when_made_are_shares_that_fall_in_count(samples):
-    for found in label_steps(samples):
-        assert len(found.steps) == len(found.values) == len(found.counts) > 0
-        assert all(0 <= value <= 1 for value in found.values)
-        assert all(a >= b >= 1 for a, b in zip(found.counts, found.counts[1:], strict=False))
-
-
-def test_labels_when_few_solutions_pass_are_cut_off():
-    texts = ["a b 1", "a b 2", "a c 3", "a c 3", "d 4"]
-    samples = [Sampled("1", "?", tuple(text.split()), text[-1], text[-1] == "1") for text in texts]
-    found = label_steps(samples, min_count=2)
-    assert [(one.steps, one.counts) for one in found] == [
-        (("a", "b"), (4, 2)),
-        (("a", "c", "3"), (4, 2, 2)),
-    ]
-    assert label_steps(samples, min_count=6) == []
-    with pytest.raises(InvalidArgumentError, match="min_count=0"):
-        label_steps(samples, min_count=0)
-
-
-def test_labels_when_solutions_are_cut_off_do_not_count_them():
-    whole = Sampled("1", "?", ("a", "b"), "1", True)
-    cut = Sampled("1", "?", ("a",), None, False, finish="length")
-    assert [found.counts for found in label_steps([whole, cut])] == [(1, 1)]
-
-
-def test_questions_when_several_are_labelled_apart():
-    samples = [Sampled(name, "?", ("a",), "1", name == "x") for name in "xy"]
-    assert [found.values for found in label_steps(samples)] == [(1.0,), (0.0,)]
-    assert len(by_question(samples)) == 2
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -178,3 +144,31 @@ def test_result_when_without_a_right_answer_is_named(searched):
     results, _ = searched
     with Grader() as grader, pytest.raises(DataError, match=r"problem toy/\d: has no right answer"):
         harvest_results(results, [], grader)
+
+
+def test_trees_when_read_are_those_of_the_results(searched, tmp_path):
+    results, records = searched
+    path = tmp_path / "out.jsonl"
+    write_jsonl(path, [record for _, record in records] * 2)  # what was met before is passed over
+    found = list(read_trees(path))
+    assert [grown.problem for grown in found] == [item.problem for item in ITEMS]
+    assert [grown.gold for grown in found] == list(GOLDS.values())
+    grown = {result.problem.unique_id: result.tree for result in results if result.tree}
+    for one in found:
+        (tree,) = one.trees
+        assert repr(tree) == repr(grown[one.problem.unique_id])  # NaN is not equal to itself
+
+
+def test_trees_when_there_are_none_or_damaged_ones_say_what_to_do(searched, tmp_path):
+    _, records = searched
+    path = tmp_path / "out.jsonl"
+    bare = [{k: v for k, v in record.items() if k != "tree"} for _, record in records]
+    write_jsonl(path, bare)
+    with pytest.raises(DataError, match=rf"none of {len(bare)} records has a tree: .*--keep-trees"):
+        list(read_trees(path))
+    write_jsonl(path, [bare[0] | {"tree": {"parent": [-1]}}])
+    with pytest.raises(DataError, match=r"line 1: the record's tree is damaged: `step`"):
+        list(read_trees(path))
+    write_jsonl(path, [{"problem": "1 + 1"}])
+    with pytest.raises(DataError, match=r"line 1: signature is 'None': no record"):
+        list(read_trees(path))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from sampled import made_up, sample, samples_of_few
 
-from rtsearch_fast.errors import DataError
+from rtsearch_fast.errors import DataError, InvalidArgumentError
 from rtsearch_fast.training.pairs import make_pairs
 from rtsearch_fast.training.samples import by_question
 
@@ -57,6 +57,24 @@ def test_pairs_when_equal_but_for_the_id_are_made_once():
     again = [type(s)("b", *(getattr(s, f) for f in s.__slots__[1:])) for s in one]
     pairs, stats = make_pairs([*one, *again])
     assert len(pairs) == stats.duplicates == 1
+
+
+def test_pairs_when_a_margin_is_wanted_take_a_wrong_sample_that_is_far_enough():
+    samples = made_up(0)
+    pairs, stats = make_pairs(samples, min_margin=0.3)
+    groups = by_question(samples)
+    for pair in pairs:
+        wrong = [one.score for one in groups[pair.unique_id] if not one.right]
+        assert pair.rejected_score == max(s for s in wrong if pair.chosen_score - s >= 0.3)
+    assert stats.hard == 0 and stats.close > 0
+    skipped = stats.all_right + stats.all_wrong + stats.duplicates + stats.close
+    assert stats.questions == stats.pairs + skipped
+    with pytest.raises(DataError, match=r"0 all wrong, 1 closer than min_margin=0\.9"):
+        make_pairs([sample(score=0.5), sample("x", False, score=0.1)], min_margin=0.9)
+    with pytest.raises(
+        InvalidArgumentError, match=r"min_margin=1\.5: give a difference in \[0, 1\]"
+    ):
+        make_pairs(samples, min_margin=1.5)
 
 
 def test_pairs_when_scores_tie_do_not_depend_on_the_order():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import random
 
 import pytest
 from sampled import made_up, sample
 
 from rtsearch_fast.errors import DataError
 from rtsearch_fast.training.jsonl import write_jsonl
-from rtsearch_fast.training.samples import read_samples, write_samples
+from rtsearch_fast.training.samples import by_question, read_questions, read_samples, write_samples
 
 GOOD = {"unique_id": "1", "problem": "1 + 1", "solution": ["2"], "answer": "2", "right": True}
 
@@ -100,3 +101,17 @@ def test_file_when_writing_fails_is_as_before(tmp_path):
 def test_text_when_it_holds_half_a_surrogate_can_be_encoded(tmp_path):
     write_samples(tmp_path / "s.jsonl", [sample("half \ud835.")])
     assert read_samples(tmp_path / "s.jsonl")[0].text == "half \ufffd."
+
+
+def test_questions_when_read_are_the_groups_of_the_samples(tmp_path):
+    path = tmp_path / "s.jsonl"
+    samples = made_up(0, questions=4)
+    random.Random(0).shuffle(samples)
+    write_samples(path, samples)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\n\n", 5))  # blank lines do not count
+    assert list(read_questions(path)) == list(by_question(samples).values())
+    path.write_text("\n")
+    with pytest.raises(DataError, match="holds no sample"):
+        list(read_questions(path))
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_questions(tmp_path / "none.jsonl"))
