@@ -287,7 +287,7 @@ def export(
         What a step is worth: outcome (the share of right solutions through it) or tree (the mean
         value of its node).
     template
-        Prompt in TRL's rows: plain, chatml, llama3, labelled, or a file with {problem} in it.
+        Prompt in TRL's rows: plain, chatml, llama3, labelled, bare, or a file with {problem} in it.
     threshold
         Above this value a step counts as good (stepwise, math-shepherd). Default: 0, of a tree 0.5.
     min_count

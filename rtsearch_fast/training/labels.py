@@ -162,18 +162,14 @@ class _Tally:
             if length:
                 kept.setdefault(path[:length], steps[:length])
         inner = {prefix for path in kept for prefix in _prefixes(path)[:-1]}
-        return [
-            StepLabels(
-                unique_id,
-                problem,
-                steps,
-                tuple(self._sum[prefix] / self._count[prefix] for prefix in _prefixes(path)),
-                tuple(self._count[prefix] for prefix in _prefixes(path)),
-                answer,
-            )
-            for path, steps in kept.items()
-            if path not in inner
-        ]
+        found = []
+        for path, steps in kept.items():
+            if path not in inner:
+                beginnings = _prefixes(path)
+                counts = tuple(self._count[prefix] for prefix in beginnings)
+                values = tuple(self._sum[prefix] / self._count[prefix] for prefix in beginnings)
+                found.append(StepLabels(unique_id, problem, steps, values, counts, answer))
+        return found
 
 
 def _label_group(group: Sequence[Sampled], min_count: int) -> list[StepLabels]:

@@ -63,12 +63,12 @@ def alone() -> Iterator[None]:
         yield
 
 
-def tiny_model() -> tuple[Any, Any]:
-    from transformers import LlamaConfig, LlamaForCausalLM
+def tiny_model(method: str) -> tuple[Any, Any]:
+    import transformers
 
     tokenizer = train_tokenizer([PROMPT.render("1", (RIGHT, WRONG))], 320)
     torch.manual_seed(0)
-    config = LlamaConfig(
+    config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
@@ -77,14 +77,21 @@ def tiny_model() -> tuple[Any, Any]:
         max_position_embeddings=1024,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        num_labels=1,
     )
-    return LlamaForCausalLM(config), tokenizer
+    task = "SequenceClassification" if method == "Reward" else "CausalLM"
+    return getattr(transformers, f"LlamaFor{task}")(config), tokenizer
 
 
 @pytest.mark.parametrize("end", ["jsonl", "parquet"])
 @pytest.mark.parametrize(
     ("name", "method"),
-    [("prompt-completion", "SFT"), ("preference", "DPO"), ("step-preference", "DPO")],
+    [
+        ("prompt-completion", "SFT"),
+        ("preference", "DPO"),
+        ("step-preference", "DPO"),
+        ("preference", "Reward"),
+    ],
 )
 def test_rows_when_loaded_train_a_model_with_trl(
     name: str, method: str, end: str, tmp_path: Path, alone: None
@@ -95,7 +102,7 @@ def test_rows_when_loaded_train_a_model_with_trl(
         {"jsonl": "json"}.get(end, end), data_files=str(path), split="train",
         cache_dir=str(tmp_path / "cache"),
     )  # fmt: skip
-    model, tokenizer = tiny_model()
+    model, tokenizer = tiny_model(method)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     arguments = getattr(trl, f"{method}Config")(
         output_dir=str(tmp_path / "out"),

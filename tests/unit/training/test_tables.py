@@ -43,6 +43,23 @@ def test_file_when_rows_fail_halfway_is_as_it_was(end, tmp_path):
     assert path.read_text() == "precious"
 
 
+@pytest.mark.parametrize("end", ["jsonl", "parquet"])
+def test_file_when_there_is_no_room_leaves_nothing(end, tmp_path):
+    if end == "parquet":
+        pytest.importorskip("pyarrow")
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(
+            DataError, match=r"cannot be written \(File too large\); choose another"
+        ):
+            write_rows(tmp_path / f"rows.{end}", ROWS, COLUMNS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["rows", "rows.csv", "rows.JSONL", "parquet"])
 def test_file_when_its_end_is_unknown_is_refused(name, tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"ends in '.*'; name the output .jsonl or"):
