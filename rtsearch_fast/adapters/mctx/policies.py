@@ -103,12 +103,9 @@ def muzero_policy(
             "not negative"
         )
     start, invalid = _root(root, invalid_actions, num_simulations, max_depth)
-    if dirichlet_fraction > 0:
-        noise = rng.dirichlet(
-            np.full(start.prior_logits.shape[1], dirichlet_alpha), len(start.value)
-        )
-        noisy = (1 - dirichlet_fraction) * _softmax(start.prior_logits) + dirichlet_fraction * noise
-        start = start._replace(prior_logits=_log(noisy).astype(start.prior_logits.dtype))
+    noise = rng.dirichlet(np.full(start.prior_logits.shape[1], dirichlet_alpha), len(start.value))
+    noisy = (1 - dirichlet_fraction) * _softmax(start.prior_logits) + dirichlet_fraction * noise
+    start = start._replace(prior_logits=_log(noisy).astype(start.prior_logits.dtype))
     start = start._replace(prior_logits=_masked(start.prior_logits, invalid))
     tree = search(
         SearchParams(rule="muzero", exploration=pb_c_init, exploration_base=pb_c_base),
