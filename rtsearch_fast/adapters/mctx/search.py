@@ -117,7 +117,9 @@ class _Grower:
         self._discount: float | None = None  # until the model tells one
         self._row = np.arange(batch)
         self._actions = actions
-        self._max_depth = num_simulations if max_depth is None else max_depth
+        self._max_depth = max_depth
+        # until an episode ends or a depth is reached, simulation i makes node 1 + i and expands it
+        self._is_plain = max_depth is None
         self._invalid = np.zeros((batch, actions), np.bool_) if invalid is None else invalid
         dtype = root.value.dtype
         # by mctx's index of a node
@@ -129,10 +131,9 @@ class _Grower:
         self._index = np.full((batch, 1 + nodes * actions), Tree.UNVISITED, np.int32)
         self._discounts = np.zeros((batch, 1 + nodes * actions), dtype)
         self._has_ended = np.zeros((batch, 1 + nodes * actions), np.bool_)
-        # by number of the expansion
-        self._expanded = np.zeros((batch, nodes), np.int64)  # mctx's index of the node
-        self._expansions = np.zeros(batch, np.int64)
-        self._ends = False
+        # by number of the expansion; where all is plain, both are the same
+        self._expanded = np.tile(np.arange(nodes), (batch, 1))  # mctx's index of the node
+        self._expansions = np.ones(batch, np.int64)
         self._begin(root)
 
     def _begin(self, root: RootFnOutput) -> None:
@@ -155,15 +156,15 @@ class _Grower:
         forest.backup(
             trees, np.zeros(len(row), np.uint32), root.value.astype(np.float64), release=True
         )
-        self._expansions += 1
         self._keep(0, root.prior_logits, root.value, root.embedding)
 
     def _keep(self, index: Any, logits: Any, value: Any, embedding: Any) -> None:
-        self._logits[self._row, index] = logits
-        self._raw_values[self._row, index] = value
+        rows = slice(None) if isinstance(index, int) else self._row
+        self._logits[rows, index] = logits
+        self._raw_values[rows, index] = value
 
         def put(kept: Any, fresh: Any) -> None:
-            kept[self._row, index] = fresh.detach() if hasattr(fresh, "detach") else fresh
+            kept[rows, index] = fresh.detach() if hasattr(fresh, "detach") else fresh
 
         mapped(put, self._embeddings, embedding)
 
@@ -189,57 +190,80 @@ class _Grower:
         parent = self._expanded[row, expansion]
         embedding = mapped(lambda kept: kept[row, parent], self._embeddings)
         step, reached = model(action.astype(np.int32), embedding)
-        reward, discount, logits, value = self._checked(step)
+        reward, discount, logits, value = arrays = self._arrays(step)
         self._learn(discount)
+        self._is_plain = self._is_plain and bool(discount.all())
+        try:
+            if self._is_plain:
+                self._index[row, leaves] = simulation + 1
+                self._discounts[row, leaves] = discount
+                self._keep(simulation + 1, logits, value, reached)
+                self._expansions += 1
+                self._move(leaves, slice(None), slice(None), reward, logits, value)
+            else:
+                self._go_on(simulation, leaves, parent, reached, arrays)
+        except InvalidArgumentError:
+            for name, array in zip(RecurrentFnOutput._fields, arrays, strict=True):
+                check(f"recurrent_fn's {name}", array, array.shape)
+            raise
 
+    def _go_on(
+        self, simulation: int, leaves: Any, parent: Any, reached: Any, arrays: tuple[Any, ...]
+    ) -> None:
+        """Where some leaves may be known, and some are not to grow."""
+        row = self._row
+        reward, discount, logits, value = arrays
         index = self._index[row, leaves]
         is_new = index == Tree.UNVISITED
         index = np.where(is_new, simulation + 1, index)
         self._index[row, leaves] = index
-        self._discounts[row, leaves] = np.where(
-            self._has_ended[row, leaves], self._discounts[row, leaves], discount
-        )
-        self._depth[row, index] = self._depth[row, parent] + 1
+        has_ended = self._has_ended[row, leaves]
+        self._discounts[row, leaves] = np.where(has_ended, self._discounts[row, leaves], discount)
         self._keep(index, logits, value, reached)
-
         # an episode that ended goes on with nothing, and its last node stays a leaf
-        self._has_ended[row, leaves] |= is_new & (discount == 0)
-        goes_on = ~self._has_ended[row, leaves]
-        grows = is_new & goes_on & (self._depth[row, index] < self._max_depth)
-        self._write(leaves, is_new, grows, reward, logits)
+        has_ended |= is_new & (discount == 0)
+        self._has_ended[row, leaves] = has_ended
+        grows = is_new & ~has_ended
+        if self._max_depth is not None:
+            self._depth[row, index] = depth = self._depth[row, parent] + 1
+            grows &= depth < self._max_depth
         self._expanded[row[grows], self._expansions[grows]] = index[grows]
         self._expansions += grows
-        self._forest.backup(
-            self._trees, leaves, np.where(goes_on, value, 0.0).astype(np.float64), release=True
-        )
+        self._move(leaves, is_new, grows, reward, logits, np.where(has_ended, 0.0, value))
 
-    def _write(self, leaves: Any, is_new: Any, grows: Any, reward: Any, logits: Any) -> None:
+    def _move(
+        self, leaves: Any, is_new: Any, grows: Any, reward: Any, logits: Any, value: Any
+    ) -> None:
+        """What the core is told of a simulation."""
         forest, trees = self._forest, self._trees
         forest.set_rewards(trees[is_new], leaves[is_new], reward[is_new].astype(np.float32))
         priors = probabilities(logits[grows]).ravel()
         forest.expand(trees[grows], leaves[grows], self._counts[grows], priors=priors)
+        forest.backup(trees, leaves, value.astype(np.float64), release=True)
 
-    def _checked(self, step: RecurrentFnOutput) -> tuple[Any, Any, Any, Any]:
-        batch, actions = self._index.shape[0], self._actions
-
-        def checked(name: str, *shape: int) -> Any:
+    def _arrays(self, step: RecurrentFnOutput) -> tuple[Any, Any, Any, Any]:
+        def array_of(name: str, *shape: int) -> Any:
             array = as_array(getattr(step, name))
-            check(f"recurrent_fn's {name}", array, shape)
+            if array.shape != shape:
+                check(f"recurrent_fn's {name}", array, shape)
             return array
 
+        batch = len(self._row)
         return (
-            checked("reward", batch),
-            checked("discount", batch),
-            checked("prior_logits", batch, actions),
-            checked("value", batch),
+            array_of("reward", batch),
+            array_of("discount", batch),
+            array_of("prior_logits", batch, self._actions),
+            array_of("value", batch),
         )
 
     def _learn(self, discount: Any) -> None:
         """Which discount this search has; its trees go to a forest of that."""
         known = self._discount
+        if known is not None and bool((discount == discount.dtype.type(known)).all()):
+            return
         told = np.unique(discount[discount != 0])
         if known is not None:
-            told = told[told != np.asarray(known, told.dtype)]
+            told = told[told != told.dtype.type(known)]
         if len(told) == 0:
             return
         if known is not None or len(told) > 1:
