@@ -59,6 +59,48 @@ void TestMuZeroOfEqualValuesDividesByNoZero() {
   CHECK(Near(best.score, 0.375));
 }
 
+void TestMuZeroTreeMeasuresOnTheScaleItIsGiven() {
+  Family siblings = Five();
+  const Choice best = ChooseMuZeroTree(siblings, Terms(1, 9), 0.3, {-0.5, 1.5}, 0.01, 0);
+  CHECK(Near(siblings[0].score, 1.0 / 2 + 0.25 / 5));
+  CHECK(Near(siblings[3].score, 0.8 / 2 + 0.375));
+  CHECK_EQ(best.id, 4u);
+  CHECK_EQ(best.value, 0.3);  // for the level below
+  siblings = Five();
+  ChooseMuZeroTree(siblings, Terms(1, 9), 0.3, {0.25, 0.5}, 2, 0);
+  CHECK(Near(siblings[0].score, 0.25 / 2 + 0.25 / 5));  // no narrower than 2
+  CHECK(Near(siblings[1].score, 0.5 / 2 + 0.125 / 3));
+}
+
+void TestMuZeroTreeKeepsValuesInTheUnitInterval() {
+  Family siblings = Five();
+  ChooseMuZeroTree(siblings, Terms(0, 9), -0.3, {0.3, 0.6}, 0, 0);
+  CHECK_EQ(siblings[1].score, 1.0);
+  CHECK_EQ(siblings[2].score, 0.0);
+  CHECK_EQ(siblings[3].score, 0.0);
+  siblings = Five();
+  ChooseMuZeroTree(siblings, Terms(0, 9), 0.3, Range{}, 0, 0);  // no scale yet
+  CHECK_EQ(siblings[1].score, 0.75);
+  CHECK_EQ(siblings[3].score, 0.3);
+}
+
+void TestMuZeroTreeBreaksTiesByIdOrByChance() {
+  Family siblings = Five();  // 1, 4 and 5 are open and tied, 3 is worse
+  siblings[0].value = 0.4;
+  siblings[2].value = 0.1;
+  const Range range{0, 1};
+  CHECK_EQ(ChooseMuZeroTree(siblings, Terms(0, 9), 0.4, range, 0, 0).id, 1u);
+  siblings[3].value = siblings[4].value = 0;
+  std::vector<int> count(6);
+  Ties ties = TiesByChance(/*seed=*/7, /*place=*/0);
+  for (int i = 0; i < 3000; ++i) {
+    ties = NextTies(ties);
+    ++count[ChooseMuZeroTree(siblings, Terms(0, 9), 0.4 - 1e-7, range, 0, TiesAt(ties, 9)).id];
+  }
+  CHECK_EQ(count[2] + count[3], 0);
+  for (const int id : {1, 4, 5}) CHECK(count[static_cast<std::size_t>(id)] > 900);
+}
+
 // Of Five() with the raw value 1: (1 + 7 * (0.125 + 0.09375 + 0.03125) / 0.5) / 8.
 constexpr double kMixed = (1.0 + 7 * 0.5) / 8;
 
@@ -176,6 +218,9 @@ int main() {
           {"muzero's range", &TestMuZeroMeasuresFromTheLowestToTheHighest},
           {"muzero's parent", &TestMuZeroCountsTheParentInTheRange},
           {"muzero of equal values", &TestMuZeroOfEqualValuesDividesByNoZero},
+          {"muzero's scale of the tree", &TestMuZeroTreeMeasuresOnTheScaleItIsGiven},
+          {"muzero's unit interval", &TestMuZeroTreeKeepsValuesInTheUnitInterval},
+          {"muzero's ties", &TestMuZeroTreeBreaksTiesByIdOrByChance},
           {"gumbel's mixture", &TestGumbelCompletesValuesByTheMixture},
           {"gumbel's root", &TestGumbelRootTakesTheOnesWhoseTurnItIs},
           {"gumbel and priors of zero", &TestGumbelRootLeavesPriorsOfZeroForLast},
