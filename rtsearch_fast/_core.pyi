@@ -40,6 +40,7 @@ class FirstPlay(enum.Enum):
 class BackupMode(enum.Enum):
     mean = 0
     max = 1
+    last = 2
 
 class SearchParams:
     def __init__(

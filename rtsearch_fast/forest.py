@@ -57,8 +57,9 @@ class SearchParams:
         against log-priors, both >= 0.
     least_span : float
         Least width of the scale of "muzero_tree", >= 0.
-    backup : {"mean", "max"}
-        What a node keeps of the values backed up through it.
+    backup : {"mean", "max", "last"}
+        What a node keeps of the values backed up through it. "last" is for callers who make a value
+        of all that came before.
     first_play : {"first", "parent", "value", "prior", "reward"}, optional
         First-play urgency, the value of a child without visits: "first" tries every child once
         before any is tried twice; "parent" takes the parent's mean less `first_play_value` (not
@@ -98,7 +99,7 @@ class SearchParams:
     value_scale: float = 0.1
     maxvisit_init: float = 50.0
     least_span: float = 0.0
-    backup: Literal["mean", "max"] = "mean"
+    backup: Literal["mean", "max", "last"] = "mean"
     first_play: Literal["first", "parent", "value", "prior", "reward"] | None = None
     first_play_value: float = 0.0
     virtual_loss: float = 1.0
@@ -157,7 +158,7 @@ class Columns:
     visit_count : uint32 [N]
         Backups that passed through.
     value_sum : float64 [N]
-        Sum of the backed-up values (their maximum with ``backup="max"``).
+        Sum of the backed-up values (with ``backup="max"`` their maximum, with "last" the last).
     prior, edge_reward : float32 [N]
     in_flight : uint16 [N]
         Selected leaves at or below the node that are not released.

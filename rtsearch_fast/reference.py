@@ -293,8 +293,10 @@ class ReferenceForest:
             node.raw_value = value
         if self.params.backup == "mean":
             node.value_sum += value
-        else:
+        elif self.params.backup == "max":
             node.value_sum = max(node.value_sum, value) if node.visit_count else value
+        else:
+            node.value_sum = value
         node.visit_count += 1
 
     def backup_path(self, tree: int, node: int, values: Any) -> None:

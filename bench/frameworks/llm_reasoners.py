@@ -215,7 +215,7 @@ def measure(depth: int, iterations: int, repeats: int, kinds: dict[str, Any]) ->
     medians = {name: statistics.median(found) for name, found in times.items()}
     base = next(iter(medians.values()))
     line = "".join(f"{name} {us:9.1f}   " for name, us in medians.items())
-    ratios = ", ".join(f"{base / us:.0f}" for us in list(medians.values())[1:])
+    ratios = ", ".join(f"{base / us:.1f}" for us in list(medians.values())[1:])
     print(f"depth {depth:2}, {iterations:5,} iterations: {line}ratio {ratios}")
 
 
@@ -242,6 +242,7 @@ def main() -> None:
         measure(depth, iterations, repeats, searches())
     print("with a calc_q that the core does not know")
     measure(5, 1000, repeats, searches(calc_q=min))
+    measure(5, 1000, repeats, searches(calc_q=statistics.fmean))
     print("with output_trace_in_each_iter")
     measure(5, 300, repeats, searches(output_trace_in_each_iter=True))
     measure(5, 1000, 1, searches(output_trace_in_each_iter=True))

@@ -29,6 +29,7 @@ void BindParams(py::module_& m) {
   py::native_enum<BackupMode>(m, "BackupMode", "enum.Enum")
       .value("mean", BackupMode::kMean)
       .value("max", BackupMode::kMax)
+      .value("last", BackupMode::kLast)
       .finalize();
   py::class_<SearchParams>(m, "SearchParams")
       .def(py::init([](Rule rule, BackupMode backup, FirstPlay first_play, bool revisit_terminal,

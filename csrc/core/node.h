@@ -31,7 +31,7 @@ struct Node {
   static constexpr std::uint16_t kFlagBits = 6;
   static constexpr std::uint16_t kFlagMask = (1u << kFlagBits) - 1;
 
-  double value_sum;           // sum of backed-up values (BackupMode::kMax: their maximum)
+  double value_sum;           // sum of backed-up values (BackupMode: or maximum, or the last)
   std::uint32_t visit_count;  // backups that passed through
   std::uint16_t in_flight;    // selected leaves at or below it that are not released
   std::uint16_t bits;         // flags, and the number of children in the first group

@@ -27,7 +27,9 @@ enum class FirstPlay : std::uint8_t {
   kReward,  // the reward of the edge to it: for models that judge children when they make them
 };
 
-enum class BackupMode : std::uint8_t { kMean, kMax };
+// What a node keeps of the values backed up through it; `last` is for callers who make a value of
+// all that came before.
+enum class BackupMode : std::uint8_t { kMean, kMax, kLast };
 
 struct SearchParams {
   Rule rule = Rule::kUct;

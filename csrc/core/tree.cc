@@ -230,13 +230,17 @@ bool Tree::Reopen(NodeId id) {
 template <bool kRelease, typename ValueAbove>
 void Tree::BackUp(NodeId id, double value, ValueAbove value_above) {
   NodeStore& nodes = storage_.nodes;
-  const bool is_mean = shared_->params.backup == BackupMode::kMean;
+  const BackupMode mode = shared_->params.backup;
   const bool reopened = kRelease && Reopen(id);
   const NodeId group_of_reopened = reopened ? nodes.parent(id) : kNoNode;
   for (;;) {
     double& sum = nodes.value_sum(id);
     std::uint32_t& visits = nodes.visit_count(id);
-    sum = is_mean ? sum + value : visits > 0 ? std::max(sum, value) : value;
+    if (mode == BackupMode::kMean) {
+      sum += value;
+    } else {
+      sum = mode == BackupMode::kMax && visits > 0 ? std::max(sum, value) : value;
+    }
     ++visits;
     if (kRelease) --nodes.in_flight(id);
     if (global_) {

@@ -34,7 +34,7 @@ class TreeMachine(RuleBasedStateMachine):
 
     @initialize(
         rule=st.sampled_from(RULES),
-        backup=st.sampled_from(["mean", "max"]),
+        backup=st.sampled_from(["mean", "max", "last"]),
         first_play=st.sampled_from(["first", "parent", "value", "prior", "reward"]),
         exploration=st.sampled_from([0.0, 0.4, 1.4]),
         virtual_loss=st.sampled_from([0.0, 1.0, 3.0]),

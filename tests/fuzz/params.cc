@@ -28,7 +28,7 @@ rts::SearchParams Params(const std::uint8_t*& data) {
   for (std::uint8_t& choice : choices) read(choice);
   rts::SearchParams params;
   params.rule = static_cast<rts::Rule>(choices[0] % 8);
-  params.backup = static_cast<rts::BackupMode>(choices[1] % 2);
+  params.backup = static_cast<rts::BackupMode>(choices[1] % 3);
   params.first_play = static_cast<rts::FirstPlay>(choices[2] % 5);
   params.revisit_terminal = choices[3] % 2 == 1;
   for (double* field : {&params.exploration, &params.first_play_value, &params.virtual_loss,

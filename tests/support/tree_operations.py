@@ -39,7 +39,7 @@ def random_params(rng: random.Random) -> SearchParams:
         exploration_base=rng.choice([1.0, 20.0, 19652.0]),
         value_scale=rng.choice([0.0, 0.1, 1.0]),
         maxvisit_init=rng.choice([0.0, 50.0]),
-        backup=rng.choice(["mean", "mean", "max"]),
+        backup=rng.choice(["mean", "mean", "max", "last"]),
         first_play=None
         if rule in WEIGH_SIBLINGS
         else rng.choice(

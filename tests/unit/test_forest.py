@@ -331,6 +331,13 @@ def test_first_play_when_a_prior_is_not_finite_is_refused(prior: float) -> None:
     assert forest.num_nodes(0) == 1
 
 
+@pytest.mark.parametrize(("backup", "kept"), [("mean", 1.75), ("max", 1.0), ("last", 0.25)])
+def test_backup_when_values_differ_keeps_what_the_mode_says(backup: str, kept: float) -> None:
+    forest = new_forest(rule="uct", backup=backup)
+    visit(forest, grow(forest, ROOT, 1), 0.5, 1.0, 0.25)
+    assert forest.columns(0).value_sum.tolist() == [kept, kept]
+
+
 # --- paths and walks ---------------------------------------------------------------------
 
 
@@ -1059,7 +1066,7 @@ def test_bad_arguments_when_refused_name_the_value_and_change_nothing(
     ("settings", "words"),
     [
         ({"rule": "alphabeta"}, "rule='alphabeta'.*uct, puct, mcts_g, best_first"),
-        ({"backup": "median"}, "backup='median'.*mean, max"),
+        ({"backup": "median"}, "backup='median'.*mean, max, last"),
         ({"first_play": "last"}, "first_play='last'.*first, parent, value, prior"),
         ({"rule": "puct", "first_play": "prior"}, "first_play='prior'.*probabilities.*rule"),
         ({"exploration": -1.0}, "exploration=-1"),

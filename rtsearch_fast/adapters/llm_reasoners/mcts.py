@@ -74,7 +74,7 @@ class MCTS(SearchAlgorithm):  # type: ignore[misc]  # without its types the base
         Return of a list of rewards. The default is their sum.
     calc_q : callable
         Q of a list of returns, and of nothing else: it is called where the list grew. np.mean (the
-        default) and max are computed in the core; with others, all decisions are taken in Python.
+        default) and max are computed in the core, others in Python.
     simulate_strategy : {"max", "sample", "random"} or callable
         Chooses a child by the list of fast rewards; "sample" and "random" draw from np.random as
         the original does.

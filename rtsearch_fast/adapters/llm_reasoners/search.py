@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import InvalidArgumentError
 from ...forest import NO_NODE, Forest, SearchParams
@@ -51,12 +52,16 @@ class Descent:
         self.settings = settings
         self.world_model = world_model
         self.search_config = search_config
-        maximal = settings.calc_q in (max, np.max)
+        if settings.calc_q is np.mean:
+            backup = "mean"
+        else:
+            backup = "max" if settings.calc_q is max else "last"
+        self._keeps_last = backup == "last"
         self.forest = Forest(
             SearchParams(
                 rule=self.rule,  # type: ignore[arg-type]
                 exploration=settings.w_exp,
-                backup="max" if maximal else "mean",
+                backup=backup,  # type: ignore[arg-type]
                 first_play="prior" if settings.uct_with_fast_reward else "first",
                 value_min=-LARGEST,
                 value_max=LARGEST,
@@ -67,8 +72,8 @@ class Descent:
         self.terminals: list[Node] = []
         self.num_nodes = 0
         self._largest = 0.0
-        self._rounding = 0.0 if maximal or settings.calc_q is np.mean else math.inf
-        self._margin = self._rounding  # decisions that are no closer than this are the core's
+        self._rounding = 0.0
+        self._margin = 0.0  # decisions that are no closer than this are the core's
         self.root = self._new_node(world_model.init_state(), None, None, 0.0, None)
         self.root._place = 0
         self._nodes = [self.root]  # by place in the forest
@@ -221,13 +226,20 @@ class Descent:
         returns = [cum_reward(rewards[depth:]) for depth in range(len(path) - 1, -1, -1)]
         for value in returns:
             self._weigh(value, "cum_reward")
+        for node, value in zip(reversed(path), returns, strict=True):
+            node.cum_rewards.append(value)
         leaf = path[-1]
-        values = np.array(returns, np.float64)
+        values = self._values(path) if self._keeps_last else np.array(returns, np.float64)
         if leaf.state is None:  # its Q stays its fast reward
             values[0] = leaf.fast_reward
         self.forest.backup_path(0, leaf._place, values)
-        for node, value in zip(reversed(path), returns, strict=True):
-            node.cum_rewards.append(value)
+
+    def _values(self, path: list[Node]) -> NDArray[np.float64]:
+        """Q by a `calc_q` that the core does not know. The root's decides nothing."""
+        values = [node.mean() for node in reversed(path[1:])]
+        for value in values:
+            self._weigh(value, "calc_q")
+        return np.array([*values, 0.0], np.float64)
 
 
 class GlobalLeaf(Descent):

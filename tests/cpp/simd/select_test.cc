@@ -107,7 +107,7 @@ void TestChoicesAreThoseOfTheScorer() {
     if (round % 50 < 2) Fill(nodes, round % 2 == 1, random);
     params.rule = static_cast<Rule>(random() % 6);
     if (params.rule == Rule::kGumbel) params.rule = Rule::kAlphaZero;  // it has one way alone
-    params.backup = static_cast<BackupMode>(random() % 2);
+    params.backup = static_cast<BackupMode>(random() % 3);
     params.first_play = static_cast<FirstPlay>(random() % 4);
     if (params.WeighsSiblings()) params.first_play = FirstPlay::kFirst;
     if (params.TakesPriors() && params.first_play == FirstPlay::kPrior) continue;

@@ -190,7 +190,8 @@ SearchParams RandomParams(Choices& choices) {
   SearchParams params;
   params.rule = choices.Of({Rule::kUct, Rule::kPuct, Rule::kMctsG, Rule::kBestFirst,
                             Rule::kMuZero, Rule::kGumbel, Rule::kMuZeroTree, Rule::kAlphaZero});
-  params.backup = choices.Of({BackupMode::kMean, BackupMode::kMean, BackupMode::kMax});
+  params.backup = choices.Of(
+      {BackupMode::kMean, BackupMode::kMean, BackupMode::kMax, BackupMode::kLast});
   params.first_play = choices.Of({FirstPlay::kFirst, FirstPlay::kParent, FirstPlay::kValue,
                                   FirstPlay::kPrior, FirstPlay::kReward});
   // or it is refused

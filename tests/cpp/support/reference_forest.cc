@@ -208,7 +208,8 @@ void ReferenceForest::Visit(Node& node, double value) const {
   if (node.visit_count == 0) node.raw_value = value;
   if (params_.backup == BackupMode::kMean) {
     node.value_sum += value;
-  } else if (node.visit_count == 0 || value > node.value_sum) {
+  } else if (params_.backup == BackupMode::kLast || node.visit_count == 0 ||
+             value > node.value_sum) {
     node.value_sum = value;
   }
   ++node.visit_count;

@@ -351,6 +351,7 @@ def test_answer_when_it_breaks_the_contract_is_named_and_counts_nothing(
         ({"simulate_strategy": lambda _: "first"}, "chose 'first' of 2 children"),
         ({"cum_reward": lambda _: NAN}, "cum_reward nan: must be finite"),
         ({"cum_reward": lambda _: "much"}, "cum_reward 'much': must be a number"),
+        ({"calc_q": lambda _: NAN}, "calc_q nan: must be finite"),
     ],
 )
 def test_setting_when_wrong_is_named(settings: dict[str, Any], message: str) -> None:
