@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-from ...aio import together
 from ...engine.completions import CompletionsEngine
 from ...engine.protocol import CompletionRequest
 from ...errors import AnswerFormatError, InvalidArgumentError, MissingExtraError
@@ -122,7 +122,8 @@ def _in_process(llm: Any) -> _Complete:
     """What waits at the same time is one batch of vLLM's, whatever problems it is of."""
     from vllm import SamplingParams
 
-    def generate(samples: list[tuple[CompletionRequest, int]]) -> list[Continuation]:
+    def generate(requests: list[CompletionRequest]) -> list[list[Continuation]]:
+        samples = [(request, seed) for request in requests for seed in request.seeds]
         params = [
             SamplingParams(
                 seed=seed,
@@ -134,14 +135,10 @@ def _in_process(llm: Any) -> _Complete:
             for request, seed in samples
         ]
         prompts = [request.prompt for request, _ in samples]
-        return [_continuation(found) for found in llm.generate(prompts, params, use_tqdm=False)]
+        found = map(_continuation, llm.generate(prompts, params, use_tqdm=False))
+        return [list(islice(found, len(request.seeds))) for request in requests]
 
-    gathered = Gathered(generate)
-
-    async def complete(request: CompletionRequest) -> list[Continuation]:
-        return await together(gathered((request, seed)) for seed in request.seeds)
-
-    return complete
+    return Gathered(generate)
 
 
 def _continuation(found: Any) -> Continuation:
@@ -178,31 +175,34 @@ class StepScores:
         self, problem: str, solutions: Sequence[tuple[str, ...]]
     ) -> list[list[float]]:
         """Judge solutions of one problem; see `rtsearch_fast.adapters.foreign.ForeignReward`."""
-        return await together(self._one(problem, "".join(steps)) for steps in solutions)
+        keys = [(problem, "".join(steps)) for steps in solutions]
+        if any(key not in self.known for key in keys):
+            await self._ask(keys)
+        return [self.known[key] for key in keys]
 
-    async def _one(self, problem: str, text: str) -> list[float]:
-        key = (problem, text)
-        return self.known[key] if key in self.known else await self._ask(key)
-
-    def _score(self, asked: list[tuple[str, str]]) -> list[list[float]]:
+    def _score(self, asked: list[list[tuple[str, str]]]) -> list[None]:
         """One call for all that waits: some of search-and-learn's models batch a question's."""
         groups: list[tuple[str, list[str]]] = []
         filling: dict[str, list[str]] = {}
-        for problem, text in dict.fromkeys(key for key in asked if key not in self.known):
+        missing = (key for keys in asked for key in keys if key not in self.known)
+        for problem, text in dict.fromkeys(missing):
             texts = filling.get(problem)
             if texts is None or len(texts) == self._most:
                 texts = filling[problem] = []
                 groups.append((problem, texts))
             texts.append(text)
         if groups:
-            questions, outputs = [question for question, _ in groups], [of for _, of in groups]
-            found = self._prm.score(questions, outputs)
-            if [len(scores) for scores in found] != [len(texts) for texts in outputs]:
-                raise AnswerFormatError(
-                    f"prm.score returned {str(found)[:80]}: return, for each question, one list of "
-                    "step scores for each of its outputs"
-                )
-            for question, texts, of_question in zip(questions, outputs, found, strict=True):
-                for text, scores in zip(texts, of_question, strict=True):
-                    self.known[question, text] = [float(score) for score in scores]
-        return [self.known[key] for key in asked]
+            self._learn(groups)
+        return [None] * len(asked)
+
+    def _learn(self, groups: list[tuple[str, list[str]]]) -> None:
+        questions, outputs = [question for question, _ in groups], [texts for _, texts in groups]
+        found = self._prm.score(questions, outputs)
+        if [len(scores) for scores in found] != [len(texts) for texts in outputs]:
+            raise AnswerFormatError(
+                f"prm.score returned {str(found)[:80]}: return, for each question, one list of "
+                "step scores for each of its outputs"
+            )
+        for question, texts, of_question in zip(questions, outputs, found, strict=True):
+            for text, scores in zip(texts, of_question, strict=True):
+                self.known[question, text] = [float(score) for score in scores]

@@ -116,7 +116,8 @@ def options_of(config: Any) -> Plan:
     ``max_tokens``            most tokens of a step, and of a completion
     ``temperature``, ``top_p``, ``seed``, ``agg_strategy``, ``prm_batch_size``  as they are
     ``filter_duplicates``     `SearchOptions.deduplicate`; of beam search, equal texts
-    ``sort_completed``        which completions stay where there are more than n: the best
+    ``sort_completed``        the best completions stay where there are more than n, in their order;
+                              not of best_of_n, as in the original
     ``search_batch_size``     any; ``dataset.map`` reads it
     ``lookahead``             must be 0
     ========================= ====================================================================
@@ -169,13 +170,13 @@ def options_of(config: Any) -> Plan:
             max_solution_tokens=max_tokens,
             # of beam search, rounds are counted, and the last one goes on to the end
             max_depth=iterations + max_tokens if method == "beam" else iterations,
-            in_flight=n if method == "beam" else 2,
+            in_flight=n if method in samples else 2,
             vote="best" if method in samples else None,
         ),
         budget=Budget(simulations=samples.get(method, -(-n // width))),
         aggregation=_AGGREGATIONS[strategy],
         filter_duplicates=filter_duplicates,
-        sort_completed=bool(_get(config, "sort_completed")),
+        sort_completed=bool(_get(config, "sort_completed")) and method != "best_of_n",
         batch=_count(config, "prm_batch_size"),
     )
 
