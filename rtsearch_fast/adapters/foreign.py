@@ -12,9 +12,10 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
+from ..aio import together
 from ..engine.protocol import FinishReason
 from ..errors import AnswerFormatError, EngineError, InvalidArgumentError, SearchError
 from ..policy.protocol import Sample, SampleRequest
@@ -247,6 +248,8 @@ class ForeignPolicy:
         Tells the tokens of a text that the framework did not count: its tokenizer. Without it,
         such a text counts as the most that it can be (`most_tokens`, and no more than was asked
         for), so that budgets of tokens are never exceeded. They end early instead.
+    single : bool
+        The function is asked for one seed at a time, several times side by side.
     threads : int
         How many calls of a blocking function may run at once.
 
@@ -264,11 +267,13 @@ class ForeignPolicy:
         function: Continue,
         *,
         count: Callable[[str], int] | None = None,
+        single: bool = False,
         threads: int = 1,
     ) -> None:
         self.name = name
         self._call = _Call(name, function, threads)
         self._count = count
+        self._single = single
 
     async def sample(self, request: SampleRequest) -> Sequence[Sample]:
         """Draw ``len(request.seeds)`` continuations, in the order of the seeds.
@@ -280,8 +285,15 @@ class ForeignPolicy:
         AnswerFormatError
             It returned another number of continuations, or something else.
         """
-        answers = _listed(self.name, await self._call(request), len(request.seeds))
-        return [self._read(request, continuation) for continuation in answers]
+        asked = [request]
+        if self._single:
+            asked = [replace(request, seeds=(seed,)) for seed in request.seeds]
+        answers = await together(map(self._call, asked))
+        return [
+            self._read(one, continuation)
+            for one, answer in zip(asked, answers, strict=True)
+            for continuation in _listed(self.name, answer, len(one.seeds))
+        ]
 
     def _read(self, request: SampleRequest, continuation: Continuation) -> Sample:
         if not (isinstance(continuation, Continuation) and isinstance(continuation.text, str)):

@@ -74,7 +74,7 @@ class BestOfN(AbstractScalingAlgorithm):  # type: ignore[misc]
         judge = Judge(
             self.orm, messages, splitter.show, writer.responses.__getitem__, None, self.orchestrator
         )
-        options = replace(PLAIN, in_flight=budget, width=1)
+        options = replace(PLAIN, in_flight=budget, width=1, max_depth=1)
         limits = Budget(simulations=budget)
         method, options = make_method("best_of_n", options, limits)
         found = await run_search(

@@ -88,10 +88,7 @@ class Writer:
             self._counts = self._counts and _accepts(orchestrator.agenerate, "usage_accumulator")
 
     async def __call__(self, request: SampleRequest) -> list[Continuation]:
-        """One continuation a seed; its_hub knows no seeds."""
-        return await together(self._continue(request) for _ in request.seeds)
-
-    async def _continue(self, request: SampleRequest) -> Continuation:
+        """One continuation; its_hub knows no seeds."""
         written = "".join(request.steps)
         messages = list(self._messages)
         if written:
@@ -114,7 +111,9 @@ class Writer:
         self.responses.setdefault(text, response)
         # servers without usage are counted as 0
         num_tokens = min(usage.completion_tokens, request.max_tokens) or None
-        return Continuation(text, num_tokens, self._why_ended(request, response, text, num_tokens))
+        return [
+            Continuation(text, num_tokens, self._why_ended(request, response, text, num_tokens))
+        ]
 
     def _temperature(self, written: str) -> float:
         assert self._sg is not None

@@ -35,7 +35,7 @@ async def run_search(
 ) -> SearchResult:
     """Run one search over one conversation."""
     driver = Driver(
-        ForeignPolicy("its_hub", writer),
+        ForeignPolicy("its_hub", writer, single=True),
         judge,
         method,
         method_name=name,

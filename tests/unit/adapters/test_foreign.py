@@ -177,6 +177,21 @@ def test_policy_when_the_function_fails_names_the_error_or_the_first_of_several(
     assert caught.value.__cause__ is error
 
 
+def test_policy_when_the_function_writes_one_at_a_time_asks_side_by_side() -> None:
+    asked, together = [], threading.Barrier(3, timeout=30)
+
+    def write(request: SampleRequest) -> list[Continuation]:
+        asked.append(request.seeds)
+        together.wait()
+        return [Continuation(f"{request.seeds[0]}")]
+
+    policy = ForeignPolicy("p", write, single=True, threads=3)
+    samples = asyncio.run(policy.sample(request(seeds=3)))
+    assert [sample.text for sample in samples] == ["0", "1", "2"]
+    assert sorted(asked) == [(0,), (1,), (2,)]
+    asyncio.run(policy.aclose())
+
+
 def test_policy_when_cancelled_leaves_what_waits_for_a_thread() -> None:
     release, calls = threading.Event(), []
 

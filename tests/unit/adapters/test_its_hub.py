@@ -171,6 +171,19 @@ def test_best_of_n_when_answers_call_tools_keeps_them() -> None:
     assert found.the_one["tool_calls"]
 
 
+def test_best_of_n_when_an_answer_is_cut_off_prefers_whole_ones() -> None:
+    def cut(text: str) -> dict[str, Any]:
+        reason = "length" if chance(text) < 0.5 else "stop"
+        return {"_raw_choice": {"finish_reason": reason, "stop_reason": None}}
+
+    lm = Model(more=cut)
+    found = infer(ours.BestOfN(Outcome()), lm, 20)
+    whole = [chance(response["content"]) >= 0.5 for response in found.responses]
+    assert lm.asked.total() == 20 and 0 < sum(whole) < 20
+    assert [score > -math.inf for score in found.scores] == whole
+    assert whole[found.selected_index]
+
+
 # --- trees -------------------------------------------------------------------------------------
 
 
