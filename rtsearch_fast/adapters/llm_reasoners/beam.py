@@ -96,7 +96,7 @@ class BeamSearch(SearchAlgorithm):  # type: ignore[misc]
     reward_aggregator : {"last", "cumulative", "mean"} or callable
         Makes one number of the rewards of a path; "accumulative" and "average" are the same.
     action_dedup : bool
-        Try each action once a step in the whole beam, in the best path that proposes it.
+        Try each action once a step in the whole beam, in the first path that proposes it.
     early_terminate : bool
         Put terminal states aside. Otherwise they are expanded as well, and the beam is returned.
     return_beam : bool
