@@ -3,9 +3,14 @@
 
 #include <pybind11/pybind11.h>
 
+#include "core/error.h"
+
 namespace rts {
 
 class Forest;
+
+// Make it the exception that Python is to raise.
+void SetError(const Error& error);
 
 void BindErrors(pybind11::module_& m);
 void BindParams(pybind11::module_& m);

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <new>
 #include <random>
 #include <string>
 #include <utility>
@@ -26,6 +27,19 @@ using IntArray = py::array_t<std::int32_t, py::array::c_style | py::array::force
 [[noreturn]] void RefuseType(const char* name, const py::handle& object, const char* wanted) {
   throw py::type_error(std::string(name) + " is a " + Py_TYPE(object.ptr())->tp_name + ": pass " +
                        wanted);
+}
+
+// An array as it is, if it holds float32 in C order, else a copy that does.
+FloatArray AsFloats(const py::handle& object) {
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  constexpr int kAsItIs = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (array.dtype().num() == py::detail::npy_api::NPY_FLOAT_ &&
+      (array.flags() & kAsItIs) == kAsItIs && array.dtype().byteorder() == '=') {
+    return py::reinterpret_borrow<FloatArray>(object);
+  }
+  FloatArray copy = FloatArray::ensure(object);
+  if (!copy) throw py::error_already_set();
+  return copy;
 }
 
 // A list or tuple, whose entries may be looked at one by one.
@@ -58,8 +72,7 @@ struct Floats {
 
   std::span<const float> Read(const py::object& object, const char* name) {
     if (py::isinstance<py::array>(object)) {
-      array = FloatArray::ensure(object);
-      if (!array) throw py::error_already_set();
+      array = AsFloats(object);
       if (array.ndim() != 1) {
         throw Error(Fault::kInvalidArgument, std::string(name) + " has " +
                                                  std::to_string(array.ndim()) +
@@ -84,8 +97,7 @@ struct Table {
   const Rows& Read(const py::object& object, const char* name) {
     rows.clear();
     if (py::isinstance<py::array>(object)) {
-      array = FloatArray::ensure(object);
-      if (!array) throw py::error_already_set();
+      array = AsFloats(object);
       if (array.ndim() != 2) {
         throw Error(Fault::kInvalidArgument, std::string(name) + " has " +
                                                  std::to_string(array.ndim()) +
@@ -261,38 +273,180 @@ py::tuple Answer(const py::object& owner, Roots& roots, ResultsWrapper& results,
   return py::make_tuple(give(leaves.x), give(leaves.y), give(leaves.action), give(leaves.player));
 }
 
-py::tuple TraverseMuZero(const py::object& owner, std::int32_t pb_c_base, float pb_c_init,
-                         float discount, MinMaxStatsList& statistics, ResultsWrapper& results,
-                         const py::object& players, bool deterministic) {
-  auto& roots = owner.cast<MuZeroRoots&>();
+// --- the two calls of each simulation -----------------------------------------------------------
+//
+// They take more arguments than work where there is one root, so Python hands them over as they are
+// (vectorcall): pybind11 would take as long as all the rest.
+
+template <std::size_t kCount>
+class Arguments {
+ public:
+  using Names = std::array<const char*, kCount>;
+
+  // The last `optional` ones may be left out.
+  Arguments(const char* function, const Names& names, std::size_t optional, PyObject* const* given,
+            Py_ssize_t count, PyObject* keywords)
+      : names_(names) {
+    const auto positional = static_cast<std::size_t>(count);
+    if (positional > kCount) Refuse(function, "takes at most " + std::to_string(kCount));
+    std::copy(given, given + count, values_.begin());
+    const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
+    for (Py_ssize_t k = 0; k < named; ++k) {
+      PyObject* const name = PyTuple_GET_ITEM(keywords, k);
+      std::size_t place = 0;
+      while (place < kCount && PyUnicode_CompareWithASCIIString(name, names[place]) != 0) ++place;
+      if (place == kCount) {
+        Refuse(function, "has no argument " + py::str(py::handle(name)).cast<std::string>());
+      }
+      if (values_[place] != nullptr) {
+        Refuse(function, std::string("got ") + names[place] + " twice");
+      }
+      values_[place] = given[count + k];
+    }
+    for (std::size_t i = 0; i + optional < kCount; ++i) {
+      if (values_[i] == nullptr) Refuse(function, std::string("misses ") + names[i]);
+    }
+  }
+
+  py::handle operator[](std::size_t i) const { return values_[i]; }
+
+  std::int32_t Int(std::size_t i) const {
+    int overflow = 0;
+    const long value = PyLong_Check(values_[i]) ? PyLong_AsLongAndOverflow(values_[i], &overflow)
+                                                : Index(i, overflow);
+    if (overflow == 0 && value == static_cast<std::int32_t>(value)) {
+      return static_cast<std::int32_t>(value);
+    }
+    throw Error(Fault::kInvalidArgument,
+                std::string(names_[i]) + "=" +
+                    py::str(py::handle(values_[i])).template cast<std::string>() +
+                    ": must be below 2**31");
+  }
+
+  float Float(std::size_t i) const {
+    const double value = PyFloat_AsDouble(values_[i]);
+    if (value == -1.0 && PyErr_Occurred() != nullptr) {
+      PyErr_Clear();
+      RefuseType(names_[i], values_[i], "a number");
+    }
+    return static_cast<float>(value);
+  }
+
+  // An object of a class of this file, of which nobody derives.
+  template <typename T>
+  T& Object(std::size_t i) const {
+    static PyObject* const type = py::type::of<T>().release().ptr();
+    if (reinterpret_cast<PyObject*>(Py_TYPE(values_[i])) != type) {
+      const auto name = py::str(py::handle(type).attr("__name__")).template cast<std::string>();
+      RefuseType(names_[i], values_[i], ("a " + name).c_str());
+    }
+    return *py::handle(values_[i]).cast<T*>();
+  }
+
+ private:
+  [[noreturn]] static void Refuse(const char* function, const std::string& what) {
+    throw py::type_error(std::string(function) + " " + what);
+  }
+
+  long Index(std::size_t i, int& overflow) const {
+    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(values_[i]));
+    if (!index) {
+      PyErr_Clear();
+      RefuseType(names_[i], values_[i], "an integer");
+    }
+    return PyLong_AsLongAndOverflow(index.ptr(), &overflow);
+  }
+
+  const Names& names_;
+  std::array<PyObject*, kCount> values_{};
+};
+
+py::object Borrowed(const py::handle& object) {
+  return py::reinterpret_borrow<py::object>(object);
+}
+
+py::object TraverseMuZero(PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
+  static const Arguments<8>::Names kNames = {
+      "roots",   "pb_c_base", "pb_c_init",          "discount_factor", "min_max_stats_lst",
+      "results", "virtual_to_play_batch", "deterministic"};
+  const Arguments<8> arguments("batch_traverse", kNames, 1, given, count, keywords);
+  auto& roots = arguments.Object<MuZeroRoots>(0);
+  auto& statistics = arguments.Object<MinMaxStatsList>(4);
+  auto& results = arguments.Object<ResultsWrapper>(5);
+  const py::object players = Borrowed(arguments[6]);
+  const bool is_deterministic =
+      arguments[7].ptr() != nullptr && PyObject_IsTrue(arguments[7].ptr()) == 1;
   CheckNum(results, roots);
   statistics.BindTo(roots);
   ReadPlayers(players, roots.players);
-  roots.search.Traverse({pb_c_base, pb_c_init, discount, statistics.delta}, roots.players,
-                        deterministic ? std::nullopt : std::optional(roots.ties));
-  return Answer(owner, roots, results, players);
+  roots.search.Traverse(
+      {arguments.Int(1), arguments.Float(2), arguments.Float(3), statistics.delta}, roots.players,
+      is_deterministic ? std::nullopt : std::optional(roots.ties));
+  return Answer(Borrowed(arguments[0]), roots, results, players);
 }
 
-py::tuple TraverseGumbel(const py::object& owner, std::int32_t num_simulations,
-                         std::int32_t max_considered, float discount, ResultsWrapper& results,
-                         const py::object& players) {
-  auto& roots = owner.cast<GumbelRoots&>();
+py::object TraverseGumbel(PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
+  static const Arguments<6>::Names kNames = {"roots", "num_simulations",
+                                             "max_num_considered_actions", "discount",
+                                             "results", "virtual_to_play_batch"};
+  const Arguments<6> arguments("batch_traverse", kNames, 0, given, count, keywords);
+  auto& roots = arguments.Object<GumbelRoots>(0);
+  auto& results = arguments.Object<ResultsWrapper>(4);
+  const py::object players = Borrowed(arguments[5]);
   CheckNum(results, roots);
   ReadPlayers(players, roots.players);
-  roots.search.Traverse(num_simulations, max_considered, discount, roots.players);
-  return Answer(owner, roots, results, players);
+  roots.search.Traverse(arguments.Int(1), arguments.Int(2), arguments.Float(3), roots.players);
+  return Answer(Borrowed(arguments[0]), roots, results, players);
 }
 
-void BackPropagate(std::int32_t x, float discount, const py::object& rewards,
-                   const py::object& values, const py::object& policies,
-                   MinMaxStatsList& statistics, ResultsWrapper& results,
-                   const py::object& players) {
-  Roots& roots = results.Answered();
-  statistics.BindTo(roots);
-  ReadPlayers(players, roots.players);
-  roots.search.BackPropagate(x, discount, roots.rewards.Read(rewards, "value_prefixs"),
-                             roots.values.Read(values, "values"),
-                             roots.logits.Read(policies, "policies"), roots.players);
+py::object BackPropagate(const char* function, const Arguments<8>::Names& names,
+                         PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
+  const Arguments<8> arguments(function, names, 0, given, count, keywords);
+  Roots& roots = arguments.Object<ResultsWrapper>(6).Answered();
+  arguments.Object<MinMaxStatsList>(5).BindTo(roots);
+  ReadPlayers(Borrowed(arguments[7]), roots.players);
+  roots.search.BackPropagate(arguments.Int(0), arguments.Float(1),
+                             roots.rewards.Read(Borrowed(arguments[2]), "value_prefixs"),
+                             roots.values.Read(Borrowed(arguments[3]), "values"),
+                             roots.logits.Read(Borrowed(arguments[4]), "policies"),
+                             roots.players);
+  return py::none();
+}
+
+py::object BackPropagateMuZero(PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
+  static const Arguments<8>::Names kNames = {
+      "current_latent_state_index", "discount_factor",   "value_prefixs", "values",
+      "policies",                   "min_max_stats_lst", "results",       "to_play_batch"};
+  return BackPropagate("batch_backpropagate", kNames, given, count, keywords);
+}
+
+py::object BackPropagateGumbel(PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
+  static const Arguments<8>::Names kNames = {
+      "current_latent_state_index", "discount",          "value_prefixs", "values",
+      "policies",                   "min_max_stats_lst", "results",       "to_play_batch"};
+  return BackPropagate("batch_back_propagate", kNames, given, count, keywords);
+}
+
+template <py::object (*kFunction)(PyObject* const*, Py_ssize_t, PyObject*)>
+PyObject* Call(PyObject*, PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
+  try {
+    return kFunction(given, count, keywords).release().ptr();
+  } catch (const Error& error) {
+    SetError(error);
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  return nullptr;
+}
+
+template <py::object (*kFunction)(PyObject* const*, Py_ssize_t, PyObject*)>
+PyMethodDef Method(const char* name, const char* doc) {
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Call<kFunction>)),
+          METH_FASTCALL | METH_KEYWORDS, doc};
 }
 
 void Prepare(Roots& roots, float weight, const py::object& noises, const py::object& rewards,
@@ -393,26 +547,15 @@ void BindLightZero(py::module_& m) {
            },
            "discount"_a, "action_space_size"_a, "Improved policy of each root.");
 
-  // Two overloads, not a default: that takes pybind11 as long as all the rest.
-  m.def("muzero_batch_traverse",
-        [](const py::object& roots, std::int32_t base, float init, float discount,
-           MinMaxStatsList& statistics, ResultsWrapper& results, const py::object& players) {
-          return TraverseMuZero(roots, base, init, discount, statistics, results, players, false);
-        },
-        "roots"_a, "pb_c_base"_a, "pb_c_init"_a, "discount_factor"_a, "min_max_stats_lst"_a,
-        "results"_a, "virtual_to_play_batch"_a, "Go from each root to a leaf.");
-  m.def("muzero_batch_traverse", &TraverseMuZero, "roots"_a, "pb_c_base"_a, "pb_c_init"_a,
-        "discount_factor"_a, "min_max_stats_lst"_a, "results"_a, "virtual_to_play_batch"_a,
-        "deterministic"_a, "Go from each root to a leaf, and break ties by chance or not.");
-  m.def("muzero_batch_backpropagate", &BackPropagate, "current_latent_state_index"_a,
-        "discount_factor"_a, "value_prefixs"_a, "values"_a, "policies"_a, "min_max_stats_lst"_a,
-        "results"_a, "to_play_batch"_a, "Expand the leaves and back values up.");
-  m.def("gumbel_batch_traverse", &TraverseGumbel, "roots"_a, "num_simulations"_a,
-        "max_num_considered_actions"_a, "discount"_a, "results"_a, "virtual_to_play_batch"_a,
-        "Go from each root to a leaf.");
-  m.def("gumbel_batch_back_propagate", &BackPropagate, "current_latent_state_index"_a,
-        "discount"_a, "value_prefixs"_a, "values"_a, "policies"_a, "min_max_stats_lst"_a,
-        "results"_a, "to_play_batch"_a, "Expand the leaves and back values up.");
+  static PyMethodDef methods[] = {
+      Method<&TraverseMuZero>("muzero_batch_traverse", "Go from each root to a leaf."),
+      Method<&TraverseGumbel>("gumbel_batch_traverse", "Go from each root to a leaf."),
+      Method<&BackPropagateMuZero>("muzero_batch_backpropagate",
+                                   "Expand the leaves and back values up."),
+      Method<&BackPropagateGumbel>("gumbel_batch_back_propagate",
+                                   "Expand the leaves and back values up."),
+      {nullptr, nullptr, 0, nullptr}};
+  if (PyModule_AddFunctions(m.ptr(), methods) != 0) throw py::error_already_set();
   m.def("seed_ties", [](std::uint64_t seed) { Luck() = Mix(kMixSeed, seed); }, "seed"_a,
         "Make the luck of the searches to come the same each time.");
 }
