@@ -138,8 +138,19 @@ struct Table {
 void ReadPlayers(const py::object& object, std::vector<std::int32_t>& out) {
   out.clear();
   if (py::isinstance<py::array>(object)) {
-    const auto kind = py::reinterpret_borrow<py::array>(object).dtype().kind();
+    const auto given = py::reinterpret_borrow<py::array>(object);
+    const auto kind = given.dtype().kind();
     if (kind != 'i' && kind != 'u') RefuseType("to_play_batch", object, "integers");
+    constexpr int kAsItIs = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    if (kind == 'i' && given.itemsize() == sizeof(std::int64_t) &&
+        given.dtype().byteorder() == '=' && (given.flags() & kAsItIs) == kAsItIs) {
+      const auto* const players = static_cast<const std::int64_t*>(given.data());
+      for (py::ssize_t i = 0; i < given.size(); ++i) {
+        const auto player = static_cast<std::int32_t>(players[i]);
+        out.push_back(player == players[i] ? player : 0);  // 0 is nobody
+      }
+      return;
+    }
     const auto array = IntArray::ensure(object);
     if (!array) throw py::error_already_set();
     out.assign(array.data(), array.data() + array.size());
@@ -158,9 +169,17 @@ void ReadPlayers(const py::object& object, std::vector<std::int32_t>& out) {
   }
 }
 
+// As pybind11 makes one, but without its vectors of shapes and strides.
 py::object ToArray(const std::vector<std::int32_t>& values) {
-  auto [array, out] = NewArray<std::int64_t>(values.size());
-  std::copy(values.begin(), values.end(), out.begin());
+  const auto& numpy = py::detail::npy_api::get();
+  static PyObject* const dtype = py::dtype::of<std::int64_t>().release().ptr();
+  const auto size = static_cast<Py_intptr_t>(values.size());
+  Py_INCREF(dtype);  // which the array takes over
+  auto array = py::reinterpret_steal<py::object>(numpy.PyArray_NewFromDescr_(
+      numpy.PyArray_Type_, dtype, 1, &size, nullptr, nullptr, 0, nullptr));
+  if (!array) throw py::error_already_set();
+  void* const data = py::detail::array_proxy(array.ptr())->data;
+  std::copy(values.begin(), values.end(), static_cast<std::int64_t*>(data));
   return array;
 }
 

@@ -43,9 +43,10 @@ def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
 
 
 def probabilities(logits: Any) -> Any:
-    """Softmax as the core wants it, float32 [B, A]."""
+    """Softmax as the core wants it, float32 [B, A]; NaN where there is none."""
     logits = logits.astype(np.float64)
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    with np.errstate(invalid="ignore"):
+        weights = np.exp(logits - logits.max(-1, keepdims=True))
     return (weights / weights.sum(-1, keepdims=True)).astype(np.float32)
 
 
