@@ -16,6 +16,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -65,7 +67,7 @@ class ChatServer:
     requests : list of dict
         The bodies of all requests.
     seconds : float
-        Spent on answering.
+        While at least one request was being answered.
     """
 
     def __init__(self, owner: str = "vllm", *, logprobs: bool = True) -> None:
@@ -75,6 +77,8 @@ class ChatServer:
         self.seconds = 0.0
         self._times: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._under_way = 0
+        self._since = 0.0
 
     def __enter__(self) -> ChatServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -88,6 +92,21 @@ class ChatServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Count the time until the end as spent on an answer."""
+        with self._lock:
+            if self._under_way == 0:
+                self._since = time.perf_counter()
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                if self._under_way == 0:
+                    self.seconds += time.perf_counter() - self._since
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request."""
@@ -170,10 +189,9 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             self._send({"object": "list", "data": models if known else []}, 200 if known else 404)
 
         def do_POST(self) -> None:
-            begin = time.perf_counter()
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            self._send(server.answer(body), 200)
-            server.seconds += time.perf_counter() - begin
+            with server.busy():
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                self._send(server.answer(body), 200)
 
         def _send(self, answer: dict[str, Any], status: int) -> None:
             data = json.dumps(answer).encode()

@@ -1,8 +1,9 @@
 """its_hub's best-of-N and beam search with its own algorithms and with ours, one import apart.
 
 Prints, for each: whether all results are the same, model calls, processor time outside the models
-(of the original, of ours, and their ratio: above 1 ours takes less), and seconds of both with
-models that take time. Then how many of the problems each search solves, and what it asked.
+(of the original, of ours, and their ratio: above 1 ours takes less), and seconds of both with a
+language model that takes 5 ms a token. Then how many of the problems each search solves, and what
+it asked.
 
     python bench/frameworks/its_hub.py [--problems 20] [--repeats 7]
 """
@@ -150,7 +151,7 @@ def compare(name, theirs, mine, reward_class, budget, problems, repeats):
             )
     for problem in problems[:5]:
         for i, make in enumerate((theirs, mine)):
-            seconds[i].append(run(make, reward_class, problem, budget, wait=0.001)[4])
+            seconds[i].append(run(make, reward_class, problem, budget, wait=0.005)[4])
     times = [1e3 * statistics.median(values) for values in outside]
     waits = [statistics.median(values) for values in seconds]
     runs = len(problems) * repeats

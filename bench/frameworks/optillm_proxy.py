@@ -58,9 +58,8 @@ class Proxy:
             )
 
     def __enter__(self) -> Proxy:
-        for _ in range(600):
-            if self._process.poll() is not None:
-                break
+        deadline = time.monotonic() + 300  # it imports half of what is installed
+        while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 with urllib.request.urlopen(self.url.replace("/v1", "/health"), timeout=5):
                     return self

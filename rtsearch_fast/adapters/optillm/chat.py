@@ -112,27 +112,29 @@ class ChatJudge:
         self, prompts: Sequence[str], labels: tuple[str, ...]
     ) -> Sequence[LabelLogprobs]:
         """Return, per prompt, the log-probability of each label; NaN for one that is not told."""
-        futures = [self._pool.submit(self._ask, prompt, labels) for prompt in prompts]
+        asked = (self._client, self._model, labels)
+        futures = [self._pool.submit(_read_labels, *asked, prompt) for prompt in prompts]
         return await all_of(futures)
-
-    def _ask(self, prompt: str, labels: tuple[str, ...]) -> LabelLogprobs:
-        response = self._client.chat.completions.create(
-            model=self._model,
-            messages=[{"role": "user", "content": prompt}],
-            max_tokens=1,
-            temperature=0,
-            logprobs=True,
-            top_logprobs=20,
-        )
-        content = (_choice(response).get("logprobs") or {}).get("content") or [{}]
-        found: dict[str, float] = {}
-        for entry in content[0].get("top_logprobs") or []:
-            # with a blank before it or without, it is the same word; the likeliest comes first
-            found.setdefault(entry["token"].strip(), entry["logprob"])
-        return tuple(found.get(label, math.nan) for label in labels)
 
     async def aclose(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_labels(client: Any, model: str, labels: tuple[str, ...], prompt: str) -> LabelLogprobs:
+    response = client.chat.completions.create(
+        model=model,
+        messages=[{"role": "user", "content": prompt}],
+        max_tokens=1,
+        temperature=0,
+        logprobs=True,
+        top_logprobs=20,
+    )
+    content = (_choice(response).get("logprobs") or {}).get("content") or [{}]
+    found: dict[str, float] = {}
+    for entry in content[0].get("top_logprobs") or []:
+        # with a blank before it or without, it is the same word; the likeliest comes first
+        found.setdefault(entry["token"].strip(), entry["logprob"])
+    return tuple(found.get(label, math.nan) for label in labels)
 
 
 def continues_messages(client: Any, model: str) -> bool:
@@ -149,8 +151,7 @@ def tells_labels(client: Any, model: str) -> bool:
 
     def ask() -> bool:
         question = "Problem:\n1 + 1 = ?\n\nSolution:\n2\n\nIs it correct? Answer Yes or No.\n"
-        judge = ChatJudge(client, model, 1)
-        return not any(map(math.isnan, judge._ask(question, _LABELS)))
+        return not any(map(math.isnan, _read_labels(client, model, _LABELS, question)))
 
     return _once(client, model, "labels", ask)
 

@@ -7,14 +7,15 @@ from itertools import count
 from typing import Any
 
 import pytest
-from frameworks.chat_server import ChatServer
+from frameworks.chat_server import ChatServer, judge
 from frameworks.optillm_proxy import Proxy
 from peers import peer
+from pooling_server import PoolingServer
 
 peer("optillm")
 openai = peer("openai")
 for needed in ("flask", "cerebras.cloud.sdk", "z3", "networkx"):  # which the proxy imports
-    pytest.importorskip(needed, reason=f"optillm's {needed} is not installed")
+    peer(needed)
 
 from rtsearch_fast.adapters.optillm import run  # noqa: E402
 from rtsearch_fast.adapters.optillm.settings import Settings  # noqa: E402
@@ -188,6 +189,22 @@ def test_environment_when_read_is_overruled_by_the_request() -> None:
         Settings.of({"RTSEARCH_WIDTH": "x"})
     with pytest.raises(InvalidArgumentError, match="reward_url='u' and reward_format=None: give"):
         Settings.of({"RTSEARCH_REWARD_URL": "u"})
+
+
+def test_reward_server_when_the_operator_names_one_judges(
+    adder: Adder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("yaml", reason="formats are read by PyYAML")
+    rewards = PoolingServer(lambda text: (4 * judge(text) - 2,))
+    monkeypatch.setenv("RTSEARCH_REWARD_URL", rewards.base_url)
+    monkeypatch.setenv("RTSEARCH_REWARD_FORMAT", "qwen2.5-math-rm")
+    with openai.OpenAI(base_url=adder.server.url, api_key="none") as client:
+        answer, tokens = run("Add.", PROBLEM, client, "adder", {"rtsearch": {"seed": 0}})
+    rewards.close()
+    assert ANSWER in answer and tokens > 8 * 20
+    assert len(rewards.bodies("/classify")) == 8
+    assert len(solutions(adder)) == len(adder.server.requests)  # nobody was asked Yes or No
+    assert all(PROBLEM in str(body) for body in rewards.bodies("/classify"))
 
 
 def test_server_when_it_is_not_there_is_an_error_that_says_so() -> None:
