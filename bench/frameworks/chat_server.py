@@ -64,6 +64,8 @@ class ChatServer:
 
     Attributes
     ----------
+    status : int
+        Of all answers; another than 200 leaves them empty.
     requests : list of dict
         The bodies of all requests.
     seconds : float
@@ -73,6 +75,7 @@ class ChatServer:
     def __init__(self, owner: str = "vllm", *, logprobs: bool = True) -> None:
         self.owner = owner
         self.logprobs = logprobs
+        self.status = 200
         self.requests: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._times: Counter[str] = Counter()
@@ -194,8 +197,8 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
                 self._send(server.answer(body), 200)
 
         def _send(self, answer: dict[str, Any], status: int) -> None:
-            data = json.dumps(answer).encode()
-            self.send_response(status)
+            data = json.dumps(answer if server.status == 200 else {}).encode()
+            self.send_response(status if server.status == 200 else server.status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(data)))
             self.end_headers()

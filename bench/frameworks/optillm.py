@@ -1,8 +1,8 @@
 """optillm's `mcts` and `bon` beside our plugin, through its own proxy over one server of sums.
 
 Prints for each approach: right answers, requests to the model's server and tokens generated for an
-answer, median milliseconds of an answer, and of them those outside the model's server. The last
-lines give the ratio of these for as many solutions (above 1 ours takes less).
+answer, median milliseconds of an answer, and of them those outside the model's server; "none" is
+what the proxy itself takes. The last lines give the ratio of these for as many solutions (above 1 ours takes less).
 
     python bench/frameworks/optillm.py [--problems 40]
 """
@@ -27,6 +27,7 @@ from frameworks.optillm_proxy import Proxy
 
 #: Title, approach, fields of the request. As optillm's README has it, the model's name chooses.
 APPROACHES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("none", "none", {}),
     ("bon, 3", "bon", {}),
     ("mcts, 2 simulations", "mcts", {}),
     ("mcts, 8 simulations", "mcts", {"mcts_simulations": 8}),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 from typing import Any
 
 from ...aio import all_of
@@ -19,9 +18,10 @@ __all__ = ["ChatJudge", "ChatWriter", "continues_messages", "tells_labels"]
 _OWNERS = ("vllm", "sglang")
 _LABELS = ("Yes", "No")
 
+#: Statuses by which a server says that it does not know a path or a field.
+_REFUSALS = (400, 404, 405, 422, 501)
 #: What is known of (server, model, what): servers are asked once.
 _known: dict[tuple[str, str, str], bool] = {}
-_lock = Lock()
 
 
 class ChatWriter:
@@ -156,16 +156,17 @@ def tells_labels(client: Any, model: str) -> bool:
     return _once(client, model, "labels", ask)
 
 
-def _once(client: Any, model: str, what: str, ask: Any) -> bool:
+def _once(client: Any, model: str, what: str, ask: Callable[[], bool]) -> bool:
     """The answer of before, or that of `ask`; a server that refuses the question says no."""
     key = (str(getattr(client, "base_url", type(client).__name__)), model, what)
-    with _lock:
-        if key not in _known:
-            try:
-                _known[key] = bool(ask())
-            except Exception:  # whatever the client raises: the question was not understood
-                _known[key] = False
-        return _known[key]
+    if key not in _known:
+        try:
+            _known[key] = ask()
+        except Exception as error:  # whatever the client raises
+            if getattr(error, "status_code", None) not in _REFUSALS:
+                return False  # for now: it may be another time
+            _known[key] = False
+    return _known[key]
 
 
 def _choice(response: Any) -> dict[str, Any]:

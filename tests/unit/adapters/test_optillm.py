@@ -18,6 +18,7 @@ for needed in ("flask", "cerebras.cloud.sdk", "z3", "networkx"):  # which the pr
     peer(needed)
 
 from rtsearch_fast.adapters.optillm import run  # noqa: E402
+from rtsearch_fast.adapters.optillm.chat import continues_messages, tells_labels  # noqa: E402
 from rtsearch_fast.adapters.optillm.settings import Settings  # noqa: E402
 from rtsearch_fast.errors import EngineError, InvalidArgumentError  # noqa: E402
 
@@ -189,6 +190,22 @@ def test_environment_when_read_is_overruled_by_the_request() -> None:
         Settings.of({"RTSEARCH_WIDTH": "x"})
     with pytest.raises(InvalidArgumentError, match="reward_url='u' and reward_format=None: give"):
         Settings.of({"RTSEARCH_REWARD_URL": "u"})
+
+
+def test_server_when_it_fails_for_a_moment_is_asked_again_what_it_can() -> None:
+    with (
+        ChatServer() as server,
+        openai.OpenAI(base_url=server.url, api_key="none", max_retries=0) as client,
+    ):
+        server.status = 503
+        assert not tells_labels(client, "adder") and not continues_messages(client, "adder")
+        server.status = 200
+        assert tells_labels(client, "adder") and continues_messages(client, "adder")
+        server.status = 400
+        assert tells_labels(client, "adder")  # it is known now
+        assert not tells_labels(client, "another")
+        server.status = 200
+        assert not tells_labels(client, "another")  # it did not know the question
 
 
 def test_reward_server_when_the_operator_names_one_judges(
