@@ -87,8 +87,7 @@ class RoundBeam:
         else:
             for place, (steps, path, num_tokens) in enumerate(beams):
                 width = len(range(place, n, len(beams)))
-                if width:
-                    jobs.append(Job(0, steps, path, num_tokens, width))
+                jobs.append(Job(0, steps, path, num_tokens, width))
         return _Round(number, jobs, done)
 
     def _next_round(self, task: Task, state: _Round) -> None:

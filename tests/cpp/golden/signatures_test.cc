@@ -72,8 +72,10 @@ std::map<std::string, Search> Searches() {
        search(Rule::kMuZero, 1.25, 8, [](SearchParams& p) { p.discount = 0.9; })},
       {"alphazero", search(Rule::kAlphaZero, 1.25, 1,
                            [](SearchParams& p) { p.exploration_base = 50; })},
-      {"alphazero_reward_batch_8",
-       search(Rule::kAlphaZero, 1.25, 8, [](SearchParams& p) { p.first_play = FirstPlay::kReward; })},
+      {"alphazero_reward_batch_8", search(Rule::kAlphaZero, 1.25, 8,
+                                          [](SearchParams& p) {
+                                            p.first_play = FirstPlay::kReward;
+                                          })},
       {"gumbel", search(Rule::kGumbel, 1.0, 1, as_it_is)},
       {"gumbel_discount_batch_8",
        search(Rule::kGumbel, 1.0, 8, [](SearchParams& p) { p.discount = 0.9; })},
