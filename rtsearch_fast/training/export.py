@@ -232,20 +232,24 @@ def math_aps_rows(labels: Iterable[StepLabels]) -> Rows:
     >>> row["final_answer"], row["reasoning_steps"][1]
     ('2', {'solution_prefix': 'a b', 'mc_value': 0.0})
     """
-    for unique_id, group in groupby(labels, key=lambda found: found.unique_id):
+    for (unique_id, problem), group in groupby(labels, key=_question):
         values: dict[str, float] = {}
         for found in group:
             for i, value in enumerate(found.values):
                 values.setdefault("".join(found.steps[: i + 1]).rstrip(), value)
         yield {
             "question_id": unique_id,
-            "question": neutralise(found.problem),
+            "question": neutralise(problem),
             "final_answer": None if found.answer is None else neutralise(found.answer),
             "reasoning_steps": [
                 {"solution_prefix": neutralise(text), "mc_value": value}
                 for text, value in values.items()
             ],
         }
+
+
+def _question(found: StepLabels) -> tuple[str, str]:
+    return found.unique_id, found.problem
 
 
 def _check(threshold: float) -> None:

@@ -150,19 +150,23 @@ def read_trees(path: str | os.PathLike[str]) -> Iterator[Grown]:
     records = trees = 0
     for group in read_grouped(path, "unique_id"):
         records += len(group)
-        found: dict[str, SearchTree] = {}
+        grown: dict[Problem, Grown] = {}  # problems of rtsearch solve "..." all have the same id
+        met: set[tuple[Problem, str]] = set()
         for where, record in group:
-            signature = _field(record, "signature", str, where)
-            if "tree" not in record or signature in found:
+            signature, *names = (
+                _field(record, name, str, where) for name in ("signature", "unique_id", "problem")
+            )
+            problem = Problem(*names)
+            if "tree" not in record or (problem, signature) in met:
                 continue
+            met.add((problem, signature))
             try:
-                found[signature] = SearchTree.from_record(record["tree"])
+                tree = SearchTree.from_record(record["tree"])
             except DataError as error:
                 raise DataError(f"{where}: the record's tree is damaged: {error}") from None
-        if found:
-            trees += len(found)
-            unique_id, problem = (_field(record, n, str, where) for n in ("unique_id", "problem"))
-            yield Grown(Problem(unique_id, problem), _gold(record), list(found.values()))
+            grown.setdefault(problem, Grown(problem, _gold(record), [])).trees.append(tree)
+            trees += 1
+        yield from grown.values()
     if not trees:
         raise DataError(
             f"{os.fspath(path)}: none of {records} records has a tree: give --keep-trees to "

@@ -64,7 +64,7 @@ def make_step_pairs(labels: Iterable[StepLabels], *, min_margin: float = 0.0) ->
     ('a',) b c
     """
     check_margin(min_margin)
-    for _, group in groupby(labels, key=lambda found: found.unique_id):
+    for _, group in groupby(labels, key=lambda found: (found.unique_id, found.problem)):
         for depth, ways in _siblings(group):
             # the first of equals
             chosen = max(ways, key=lambda way: (way.value, way.count))

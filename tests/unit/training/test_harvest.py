@@ -159,6 +159,15 @@ def test_trees_when_read_are_those_of_the_results(searched, tmp_path):
         assert repr(tree) == repr(grown[one.problem.unique_id])  # NaN is not equal to itself
 
 
+def test_trees_when_problems_share_an_id_are_kept_apart(searched, tmp_path):
+    _, records = searched
+    path = tmp_path / "out.jsonl"
+    kept = [record | {"unique_id": "0"} for _, record in records if "tree" in record]
+    write_jsonl(path, kept)
+    assert [len(grown.trees) for grown in read_trees(path)] == [1] * len(ITEMS)
+    assert [grown.problem.problem for grown in read_trees(path)] == [r["problem"] for r in kept]
+
+
 def test_trees_when_there_are_none_or_damaged_ones_say_what_to_do(searched, tmp_path):
     _, records = searched
     path = tmp_path / "out.jsonl"

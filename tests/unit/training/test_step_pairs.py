@@ -51,6 +51,8 @@ def test_pairs_when_steps_differ_in_case_and_blanks_alone_are_left_out():
 def test_pairs_when_questions_differ_are_never_across_them():
     labels = [StepLabels(n, "?", (n,), (float(v),), (1,)) for n, v in (("a", 1), ("b", 0))]
     assert list(make_step_pairs(labels)) == []
+    same = [StepLabels("0", n, (n,), (float(v),), (1,)) for n, v in (("a", 1), ("b", 0))]
+    assert list(make_step_pairs(same)) == []
 
 
 @settings(deadline=None)
