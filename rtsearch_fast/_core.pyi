@@ -1,8 +1,8 @@
 """Hand-owned stub of the C++ extension; a test compares it with the built module."""
 
 import enum
-from collections.abc import Sequence
-from typing import Any, TypeAlias, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ _Numbers = Sequence[float] | NDArray[np.floating[Any]]
 _Rows = Sequence[Sequence[float]] | NDArray[np.floating[Any]]
 _Players = Sequence[int] | NDArray[np.integer[Any]]
 _Leaves = tuple[list[int], list[int], list[int], list[int]]
+_State = TypeVar("_State", bound=TrialState)
 
 NO_NODE: int
 NODE_BYTES: int
@@ -252,6 +253,52 @@ def gumbel_batch_back_propagate(
     to_play_batch: _Players,
 ) -> None: ...
 def seed_ties(seed: int) -> None: ...
+class TrialAlgorithm:
+    def configure(
+        self,
+        rule: str,
+        samples: int,
+        exploration: float,
+        distinct: bool,
+        compensated: bool,
+        choice: str,
+        prior: tuple[str, float, float, float, float],
+    ) -> None: ...
+    def begin(self, kind: type[_State], seed: int | None) -> _State: ...
+    def step(
+        self,
+        state: _State,
+        generate_fn: Mapping[str, Callable[[Any], tuple[Any, float]]],
+        inplace: bool = False,
+    ) -> _State: ...
+    def ask_trials(
+        self, state: TrialState, batch_size: int, actions: Iterable[str]
+    ) -> list[int]: ...
+    def tell_trial(self, state: TrialState, trial: int, result: tuple[Any, float]) -> None: ...
+    def resume(
+        self, kind: type[_State], data: bytes, states: list[Any], actions: list[str]
+    ) -> _State: ...
+
+class TrialState:
+    def pairs(self) -> list[tuple[Any, float]]: ...
+    def nodes(self) -> tuple[list[Any], list[int]]: ...
+    def trials(
+        self, first: int, end: int
+    ) -> list[tuple[int, int, Any, str, int, float, int, int, int]]: ...
+    def count(self, node: int) -> tuple[int, float, float] | None: ...
+    def beliefs(
+        self, node: int
+    ) -> (
+        tuple[
+            list[tuple[list[float], list[float], list[float]]],
+            list[tuple[int, list[float]]],
+        ]
+        | None
+    ): ...
+    def to_bytes(self) -> bytes: ...
+    def algorithm(self) -> TrialAlgorithm: ...
+    def actions(self) -> list[str]: ...
+
 def instruction_set() -> str: ...
 def run_synthetic(
     *, rule: Rule, children: int, simulations: int, batch: int, trees: int, repeats: int

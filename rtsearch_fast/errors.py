@@ -17,10 +17,12 @@ __all__ = [
     "MissingExtraError",
     "RewardGoldenError",
     "RunStoreError",
+    "ScoreRangeError",
     "SearchError",
     "TreeStateError",
     "UnknownNodeError",
     "UnknownTreeError",
+    "UnknownTrialError",
 ]
 
 
@@ -61,6 +63,17 @@ class CorruptDataError(SearchError, ValueError):
 
 class InvariantError(SearchError, AssertionError):
     """A tree contradicts itself: a bug in this package, please report it."""
+
+
+# --- searches by asking and telling --------------------------------------------
+
+
+class ScoreRangeError(InvalidArgumentError, RuntimeError):
+    """What was told of a node cannot be: a score outside [0, 1] or NaN, or no state."""
+
+
+class UnknownTrialError(SearchError, LookupError):
+    """No trial of this search has this id."""
 
 
 # --- models, data, runs ------------------------------------------------------

@@ -9,7 +9,7 @@ namespace rts {
 
 class Forest;
 
-// Make it the exception that Python is to raise.
+// Raise an error of the core in Python, for code that does without pybind11.
 void SetError(const Error& error);
 
 void BindErrors(pybind11::module_& m);
@@ -17,6 +17,7 @@ void BindParams(pybind11::module_& m);
 void BindForest(pybind11::module_& m);
 void BindMoves(pybind11::class_<Forest>& forest);  // a part of that
 void BindLightZero(pybind11::module_& m);
+void BindTrials(pybind11::module_& m);
 void BindLoop(pybind11::module_& m);
 
 }  // namespace rts

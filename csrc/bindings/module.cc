@@ -9,5 +9,6 @@ PYBIND11_MODULE(_core, m) {
   rts::BindParams(m);
   rts::BindForest(m);
   rts::BindLightZero(m);
+  rts::BindTrials(m);
   rts::BindLoop(m);
 }

@@ -1,0 +1,116 @@
+// Choosers that take a leaf and give it so many children of each action, whatever their scores.
+//
+// One leaf at a time, as treequest does: a batch may ask for more children than are wanted, and those
+// that are told last are superfluous. Or, with settings.distinct, as many leaves at once as a batch
+// asks for; only where none is open it asks again for what is in flight.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "trials/chooser.h"
+#include "trials/settings.h"
+
+namespace rts {
+
+// The expansion of a leaf before anything was asked.
+inline void Begin(Expansion& e, NodeId node, const Plan& plan) {
+  const std::size_t size = 1 + *std::max_element(plan.actions.begin(), plan.actions.end());
+  e.node = node;
+  e.total = e.still = plan.samples * static_cast<std::uint32_t>(plan.actions.size());
+  e.wanted.assign(size, 0);
+  e.asked.assign(size, 0);
+  for (const ActionId action : plan.actions) e.wanted[action] += plan.samples;
+}
+
+template <typename Tree>
+class LeafChooser final : public Chooser {
+ public:
+  explicit LeafChooser(const TrialSettings& settings)
+      : tree_(settings), distinct_(settings.distinct) {}
+
+  Request Choose(const Plan& plan, std::size_t place, std::uint64_t) override {
+    for (const Expansion& e : open_) {
+      if (!distinct_) return {e.node, ActionAt(e, place)};
+      for (ActionId action = 0; action < e.wanted.size(); ++action) {
+        if (e.asked[action] < e.wanted[action]) return {e.node, action};
+      }
+    }
+    const NodeId leaf = tree_.Best();
+    if (leaf != kNoNode) return {leaf, *std::min_element(plan.actions.begin(), plan.actions.end())};
+    const Expansion& e = open_[place % open_.size()];
+    return {e.node, ActionAt(e, place)};
+  }
+
+  void Asked(const Request& request, const Plan& plan) override {
+    auto e = Find(request.node);
+    if (e == open_.end()) {
+      Begin(spare_, request.node, plan);
+      tree_.Hold(request.node, spare_.total);
+      open_.emplace_back();
+      std::swap(open_.back(), spare_);
+      e = open_.end() - 1;
+    }
+    ++e->asked[request.action];
+  }
+
+  void Withdrawn(const Request& request) override {
+    const auto e = Find(request.node);
+    --e->asked[request.action];
+    const bool is_untouched = e->still == e->total &&
+                              std::all_of(e->asked.begin(), e->asked.end(),
+                                          [](std::uint32_t count) { return count == 0; });
+    if (is_untouched) Close(e);
+  }
+
+  bool Told(const Request& request, double score) override {
+    tree_.Add(request.node, score);
+    const auto e = Find(request.node);
+    --e->asked[request.action];
+    --e->still;
+    const bool is_last = --e->wanted[request.action] == 0;
+    if (e->still == 0) Close(e);
+    return is_last;
+  }
+
+  std::optional<Count> CountOf(NodeId node) override { return tree_.CountOf(node); }
+
+  bool Load(std::span<const NodeId> parents, std::span<const double> scores,
+            std::span<const Count> counts, std::vector<Expansion> open) override {
+    if (!tree_.Load(parents, scores, counts)) return false;
+    open_ = std::move(open);
+    for (const Expansion& e : open_) tree_.Hold(e.node, e.still);
+    return true;
+  }
+
+ private:
+  using Place = std::vector<Expansion>::iterator;
+
+  Place Find(NodeId node) {
+    return std::find_if(open_.begin(), open_.end(),
+                        [&](const Expansion& e) { return e.node == node; });
+  }
+
+  void Close(Place e) {
+    tree_.Free(e->node, e->still);
+    std::swap(*e, spare_);  // its memory is for the next one
+    open_.erase(e);
+  }
+
+  // What the `place`-th trial of a batch is to do, if all that is wanted is asked for in turn.
+  static ActionId ActionAt(const Expansion& e, std::size_t place) {
+    place %= e.still;
+    ActionId action = 0;
+    while (place >= e.wanted[action]) place -= e.wanted[action++];
+    return action;
+  }
+
+  Tree tree_;
+  const bool distinct_;
+  std::vector<Expansion> open_;  // in the order in which they were chosen
+  Expansion spare_;
+};
+
+}  // namespace rts
