@@ -81,7 +81,7 @@ void Check(bool ok) {
 }
 
 State* AsState(PyObject* object) {
-  if (!PyObject_TypeCheck(object, state_type)) {
+  if (Py_TYPE(object)->tp_base != state_type && !PyObject_TypeCheck(object, state_type)) {
     throw py::type_error("state is a " + std::string(Py_TYPE(object)->tp_name) +
                          ": pass what init_tree, step, ask or tell of this adapter returned");
   }
@@ -366,39 +366,45 @@ class ActionIds {
   std::size_t size_ = 0;
 };
 
-// Which of the functions makes the child; a new reference.
-py::object FunctionOf(PyObject* functions, PyObject* name) {
-  PyObject* found = nullptr;
-  if (PyDict_CheckExact(functions)) {
-    found = Py_XNewRef(PyDict_GetItemWithError(functions, name));
-  } else {
-    found = PyObject_GetItem(functions, name);
-  }
-  if (found != nullptr) return py::reinterpret_steal<py::object>(found);
-  PyErr_Clear();
-  Raise("InvalidArgumentError", "generate_fn has no action " + Repr(name) +
-                                    ", of which the leaf that is being expanded wants a child: "
-                                    "keep the actions until it has all");
-}
-
-TrialId AskAmong(Algorithm* algorithm, State* state, PyObject* functions) {
+// What a step asks among: the names of the functions, and the functions where they come along.
+struct Functions {
   ActionIds ids;
-  if (PyDict_CheckExact(functions)) {
-    Py_ssize_t position = 0;
-    PyObject* name = nullptr;
-    while (PyDict_Next(functions, &position, &name, nullptr)) {
-      ids.push_back(IdOf(algorithm, state, ids.size(), name));
+  std::array<PyObject*, 8> few;
+
+  Functions(const Algorithm* algorithm, State* state, PyObject* mapping) {
+    if (PyDict_CheckExact(mapping)) {
+      Py_ssize_t position = 0;
+      PyObject* name = nullptr;
+      PyObject* function = nullptr;
+      while (PyDict_Next(mapping, &position, &name, &function)) {
+        if (ids.size() < few.size()) few[ids.size()] = function;
+        ids.push_back(IdOf(algorithm, state, ids.size(), name));
+      }
+    } else {
+      const auto names = py::reinterpret_steal<py::object>(PyMapping_Keys(mapping));
+      Check(static_cast<bool>(names));
+      for (const py::handle name : names) {
+        ids.push_back(IdOf(algorithm, state, ids.size(), name.ptr()));
+      }
     }
-  } else {
-    const auto names = py::reinterpret_steal<py::object>(PyMapping_Keys(functions));
-    Check(static_cast<bool>(names));
-    for (const py::handle name : names) {
-      ids.push_back(IdOf(algorithm, state, ids.size(), name.ptr()));
-    }
+    if (ids.size() == 0) Raise("InvalidArgumentError", kNoActions);
   }
-  if (ids.size() == 0) Raise("InvalidArgumentError", kNoActions);
-  return state->search->Ask(ids.view(), 0, Now());
-}
+
+  // The one that makes a child by this action.
+  py::object Of(ActionId action, PyObject* mapping, PyObject* name) const {
+    const std::span<const ActionId> all = ids.view();
+    if (PyDict_CheckExact(mapping) && all.size() <= few.size()) {
+      const auto place = static_cast<std::size_t>(std::ranges::find(all, action) - all.begin());
+      if (place < all.size()) return py::reinterpret_borrow<py::object>(few[place]);
+    }
+    const auto found = py::reinterpret_steal<py::object>(PyObject_GetItem(mapping, name));
+    if (found) return found;
+    PyErr_Clear();
+    Raise("InvalidArgumentError", "generate_fn has no action " + Repr(name) +
+                                      ", of which the leaf that is being expanded wants a child: "
+                                      "keep the actions until it has all");
+  }
+};
 
 PyObject* Step(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   static PyObject* const kNames[3] = {PyUnicode_InternFromString("state"),
@@ -412,9 +418,12 @@ PyObject* Step(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject
   std::copy(args, args + nargs, given);
   for (Py_ssize_t i = 0; kwnames != nullptr && i < PyTuple_GET_SIZE(kwnames); ++i) {
     PyObject* const name = PyTuple_GET_ITEM(kwnames, i);
-    const auto slot = std::find_if(kNames, kNames + 3, [&](PyObject* known) {
-      return known == name || PyUnicode_Compare(known, name) == 0;
-    });
+    auto slot = std::find(kNames, kNames + 3, name);  // names in code are interned
+    if (slot == kNames + 3) {
+      slot = std::find_if(kNames, kNames + 3, [&](PyObject* known) {
+        return PyUnicode_Compare(known, name) == 0;
+      });
+    }
     if (slot == kNames + 3) {
       PyErr_Format(PyExc_TypeError, "step() has no argument %R", name);
       return nullptr;
@@ -432,7 +441,8 @@ PyObject* Step(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject
         const auto algorithm = reinterpret_cast<Algorithm*>(self);
         State* const before = AsState(given[0]);
         Prepare(algorithm, before);
-        const TrialId trial = AskAmong(algorithm, before, given[1]);
+        const Functions functions(algorithm, before, given[1]);
+        const TrialId trial = before->search->Ask(functions.ids.view(), 0, Now());
         const auto copy =
             inplace ? py::reinterpret_borrow<py::object>(given[0])
                     : py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(
@@ -442,8 +452,8 @@ PyObject* Step(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject
         state->version = state->search->version();
         try {
           const Request request = state->search->RequestOf(trial);
-          const py::object function =
-              FunctionOf(given[1], PyList_GET_ITEM(state->actions, request.action));
+          const py::object function = functions.Of(
+              request.action, given[1], PyList_GET_ITEM(state->actions, request.action));
           const auto result = py::reinterpret_steal<py::object>(
               PyObject_CallOneArg(function.ptr(), StateOfNode(state, request.node)));
           Check(static_cast<bool>(result));

@@ -13,6 +13,10 @@
 
 namespace rts {
 
+// Room that is made at once: memory that grows from little is copied, and taken afresh from the
+// system, which costs more than a search.
+inline constexpr std::size_t kUsualNodes = 1024;
+
 // Where a child is wanted. Nodes are numbered in the order in which they were told, the root is 0.
 struct Request {
   NodeId node;
@@ -59,10 +63,11 @@ class Chooser {
 
   // Nothing where the chooser keeps no counts.
   virtual std::optional<Count> CountOf(NodeId) { return std::nullopt; }
-  // Begin with nodes that were told, their counts, and the leaves that are being expanded. False if
-  // the chooser must be told one by one. Throws Error(kCorruptData).
+  // Begin with nodes that were told, their counts, the leaves that are being expanded, and the actions
+  // in the order in which leaves first wanted them. False if the chooser must be told one by one.
+  // Throws Error(kCorruptData).
   virtual bool Load(std::span<const NodeId>, std::span<const double>, std::span<const Count>,
-                    std::vector<Expansion>) {
+                    std::vector<Expansion>, std::vector<ActionId>) {
     return false;
   }
 };

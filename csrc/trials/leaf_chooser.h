@@ -25,6 +25,13 @@ inline void Begin(Expansion& e, NodeId node, const Plan& plan) {
   for (const ActionId action : plan.actions) e.wanted[action] += plan.samples;
 }
 
+// Actions have their turn in the order in which leaves first wanted them.
+inline void AddNew(std::vector<ActionId>& order, const Plan& plan) {
+  for (const ActionId action : plan.actions) {
+    if (std::ranges::find(order, action) == order.end()) order.push_back(action);
+  }
+}
+
 template <typename Tree>
 class LeafChooser final : public Chooser {
  public:
@@ -34,12 +41,15 @@ class LeafChooser final : public Chooser {
   Request Choose(const Plan& plan, std::size_t place, std::uint64_t) override {
     for (const Expansion& e : open_) {
       if (!distinct_) return {e.node, ActionAt(e, place)};
-      for (ActionId action = 0; action < e.wanted.size(); ++action) {
-        if (e.asked[action] < e.wanted[action]) return {e.node, action};
+      for (const ActionId action : order_) {
+        if (WantedOf(e, action) > 0 && e.asked[action] < e.wanted[action]) return {e.node, action};
       }
     }
     const NodeId leaf = tree_.Best();
-    if (leaf != kNoNode) return {leaf, *std::min_element(plan.actions.begin(), plan.actions.end())};
+    if (leaf != kNoNode) {
+      AddNew(order_, plan);
+      return {leaf, *std::ranges::find_first_of(order_, plan.actions)};
+    }
     const Expansion& e = open_[place % open_.size()];
     return {e.node, ActionAt(e, place)};
   }
@@ -47,6 +57,7 @@ class LeafChooser final : public Chooser {
   void Asked(const Request& request, const Plan& plan) override {
     auto e = Find(request.node);
     if (e == open_.end()) {
+      AddNew(order_, plan);
       Begin(spare_, request.node, plan);
       tree_.Hold(request.node, spare_.total);
       open_.emplace_back();
@@ -78,8 +89,10 @@ class LeafChooser final : public Chooser {
   std::optional<Count> CountOf(NodeId node) override { return tree_.CountOf(node); }
 
   bool Load(std::span<const NodeId> parents, std::span<const double> scores,
-            std::span<const Count> counts, std::vector<Expansion> open) override {
+            std::span<const Count> counts, std::vector<Expansion> open,
+            std::vector<ActionId> order) override {
     if (!tree_.Load(parents, scores, counts)) return false;
+    order_ = std::move(order);
     open_ = std::move(open);
     for (const Expansion& e : open_) tree_.Hold(e.node, e.still);
     return true;
@@ -100,17 +113,22 @@ class LeafChooser final : public Chooser {
   }
 
   // What the `place`-th trial of a batch is to do, if all that is wanted is asked for in turn.
-  static ActionId ActionAt(const Expansion& e, std::size_t place) {
+  ActionId ActionAt(const Expansion& e, std::size_t place) const {
     place %= e.still;
-    ActionId action = 0;
-    while (place >= e.wanted[action]) place -= e.wanted[action++];
-    return action;
+    auto action = order_.begin();
+    while (place >= WantedOf(e, *action)) place -= WantedOf(e, *action++);
+    return *action;
+  }
+
+  static std::uint32_t WantedOf(const Expansion& e, ActionId action) {
+    return action < e.wanted.size() ? e.wanted[action] : 0;
   }
 
   Tree tree_;
   const bool distinct_;
   std::vector<Expansion> open_;  // in the order in which they were chosen
   Expansion spare_;
+  std::vector<ActionId> order_;
 };
 
 }  // namespace rts

@@ -29,7 +29,10 @@ Search::Search(const TrialSettings& settings, std::uint64_t seed, std::uint64_t 
     : settings_(settings),
       seed_(seed),
       salt_(salt),
-      chooser_(MakeChooser(settings_, seed_, of_actions_)) {}
+      chooser_(MakeChooser(settings_, seed_, of_actions_)) {
+  trials_.reserve(kUsualNodes);
+  nodes_.reserve(kUsualNodes);
+}
 
 std::uint16_t Search::PlanOf(std::span<const ActionId> actions) {
   for (std::size_t i = plans_.size(); i-- > 0;) {  // nearly always the last one
@@ -48,16 +51,17 @@ std::uint16_t Search::PlanOf(std::span<const ActionId> actions) {
 
 TrialId Search::Ask(std::span<const ActionId> actions, std::size_t place, std::int64_t now) {
   const auto id = static_cast<TrialId>(trials_.size());
-  Trial trial;
-  trial.plan = PlanOf(actions);
-  trial.request = chooser_->Choose(plans_[trial.plan], place, id);
+  const std::uint16_t plan = PlanOf(actions);
+  const Request request = chooser_->Choose(plans_[plan], place, id);
+  Trial& trial = trials_.emplace_back();
   trial.created = now;
   trial.salt = salt_;
+  trial.request = request;
   trial.asked_at = version_ + 1;
-  trials_.push_back(trial);
+  trial.plan = plan;
   try {
     running_.push_back(id);
-    chooser_->Asked(trial.request, plans_[trial.plan]);
+    chooser_->Asked(request, plans_[plan]);
   } catch (...) {
     trials_.pop_back();
     if (!running_.empty() && running_.back() == id) running_.pop_back();
@@ -155,9 +159,15 @@ void Search::Rebuild(std::span<const Count> counts) {
   }
   if (!counts.empty()) {
     std::vector<Expansion> open;
+    std::vector<ActionId> order;
+    std::vector<const Plan*> plans(nodes_.size() + 1);  // of the first trial at each node
     for (const Trial& trial : trials_) {
-      const Plan& plan = plans_[trial.plan];
       const NodeId node = trial.request.node;
+      if (plans[node] == nullptr) {
+        plans[node] = &plans_[trial.plan];
+        AddNew(order, *plans[node]);
+      }
+      const Plan& plan = *plans[node];
       if (children[node] >= plan.samples * plan.actions.size()) continue;
       auto e = std::ranges::find(open, node, &Expansion::node);
       if (e == open.end()) {
@@ -169,7 +179,7 @@ void Search::Rebuild(std::span<const Count> counts) {
       --e->still;
       --e->wanted[trial.request.action];
     }
-    if (chooser_->Load(parents, scores, counts, std::move(open))) return;
+    if (chooser_->Load(parents, scores, counts, std::move(open), std::move(order))) return;
   }
   std::size_t told = 0;
   const auto tell_until = [&](Version version) {

@@ -37,9 +37,11 @@ double Sum(std::span<const double> values, bool compensated) {
 SoftmaxTree::SoftmaxTree(const TrialSettings& settings)
     : exploration_(settings.exploration),
       distinct_(settings.distinct),
-      compensated_(settings.compensated),
-      nodes_(1),
-      scores_(1) {
+      compensated_(settings.compensated) {
+  nodes_.reserve(kUsualNodes);
+  scores_.reserve(kUsualNodes);
+  nodes_.resize(1);
+  scores_.resize(1);
   nodes_[kRootId].weight = exploration_;
   if (distinct_) flights_.resize(1);
 }

@@ -23,5 +23,6 @@ require_version("treequest", "0.3.3", "0.4")
 from .ab_mcts import ABMCTSA  # noqa: E402
 from .mcts import MCTS_G, StandardMCTS  # noqa: E402
 from .state import SearchState  # noqa: E402
+from .views import SearchView  # noqa: E402
 
-__all__ = ["ABMCTSA", "MCTS_G", "SearchState", "StandardMCTS"]
+__all__ = ["ABMCTSA", "MCTS_G", "SearchState", "SearchView", "StandardMCTS"]

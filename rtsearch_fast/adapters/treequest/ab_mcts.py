@@ -24,9 +24,10 @@ _CHOICES = {
 class ABMCTSA(AskTellAlgorithm):
     """The twin of `treequest.ABMCTSA` (AB-MCTS-A, arXiv 2503.04412).
 
-    At each node Thompson sampling decides between a new child and the children that there are. Beliefs
-    are treequest's; draws are the core's own, so choices agree in distribution, not one by one. They
-    depend on the seed and the number of the trial: a state that was pickled goes on as it would have.
+    At each node Thompson sampling decides between a new child and the children that there are.
+    Beliefs are treequest's; draws are the core's own, so choices agree in distribution, not one by
+    one. They depend on the seed and the number of the trial: a state that was pickled goes on as
+    it would have.
 
     Parameters
     ----------

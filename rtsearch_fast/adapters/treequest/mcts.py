@@ -16,10 +16,10 @@ class StandardMCTS(AskTellAlgorithm):
 
         V + c * P * sqrt(ln N(parent) / N),
 
-    V the mean score of the child and all nodes below it, N their number, P the softmax of the scores
-    of the siblings (1 for an only child). That is what treequest 0.3.3 computes; its docstring has P at
-    V instead. The leaf where this ends gets `samples_per_action` children of each action before the
-    next one is chosen.
+    V the mean score of the child and all nodes below it, N their number, P the softmax of the
+    scores of the siblings (1 for an only child). That is what treequest 0.3.3 computes; its
+    docstring has P at V instead. The leaf where this ends gets `samples_per_action` children of
+    each action before the next one is chosen.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ class StandardMCTS(AskTellAlgorithm):
     exploration_weight : float
         c, finite, >= 0.
     virtual_loss : bool
-        How `ask_batch` hands out more trials than the leaf still wants. False asks again for the same
-        children, as treequest does: the first to be told count, the others become INVALID and their
-        work is lost. True goes on to other leaves, each child that is asked for counting as a visit
-        of value 0 until it is told; then no trial is lost, and a batch of one is as before. Only
-        where every leaf is being expanded it asks twice. It is a parameter of the algorithm and off
-        unless asked for, because it changes the tree.
+        How `ask_batch` hands out more trials than the leaf still wants. False asks again for the
+        same children, as treequest does: the first to be told count, the others become INVALID and
+        their work is lost. True goes on to other leaves, each child that is asked for counting as a
+        visit of value 0 until it is told; then no trial is lost, and a batch of one is as before.
+        Only where every leaf is being expanded it asks twice. It is a parameter of the algorithm
+        and off unless asked for, because it changes the tree.
 
     Raises
     ------

@@ -21,10 +21,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 class SearchState(_core.TrialState):
     """The state of a search; made by an algorithm's `init_tree`.
 
-    Copies of `step` share all memory with the state that they come from, and the states of nodes are
-    shared, too: do not change those in place. Going on from a state that another one was made from
-    replays the search until there, once. States can be pickled and deep-copied, however deep the
-    tree; pickles hold the algorithm, too.
+    Copies of `step` share all memory with the state that they come from, and the states of nodes
+    are shared, too: do not change those in place. Going on from a state that another one was made
+    from replays the search until there, once. States can be pickled and deep-copied, however deep
+    the tree; pickles hold the algorithm, too.
 
     Attributes
     ----------

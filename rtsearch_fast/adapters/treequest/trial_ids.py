@@ -1,7 +1,7 @@
 """Ids of trials: ULIDs, as treequest's are, that say which trial they name.
 
-A ULID has 48 bits of milliseconds and 80 that are free: 48 of them tell apart the copies of a search
-that went on separately, 32 are the number of the trial.
+A ULID has 48 bits of milliseconds and 80 that are free: 48 of them tell apart the copies of a
+search that went on separately, 32 are the number of the trial.
 """
 
 from __future__ import annotations
