@@ -253,6 +253,7 @@ def gumbel_batch_back_propagate(
     to_play_batch: _Players,
 ) -> None: ...
 def seed_ties(seed: int) -> None: ...
+
 class TrialAlgorithm:
     def configure(
         self,
