@@ -1,5 +1,9 @@
 #include "trials/softmax_tree.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -32,6 +36,17 @@ double Sum(std::span<const double> values, bool compensated) {
   return compensated ? sum + lost : sum;
 }
 
+// Two siblings at a time: their divisions and roots take as long as one.
+using Pair = double __attribute__((vector_size(16)));
+
+Pair SqrtOf(Pair x) {
+#ifdef __SSE2__
+  return _mm_sqrt_pd(x);
+#else
+  return {std::sqrt(x[0]), std::sqrt(x[1])};
+#endif
+}
+
 }  // namespace
 
 SoftmaxTree::SoftmaxTree(const TrialSettings& settings)
@@ -52,14 +67,21 @@ NodeId SoftmaxTree::Best() {
 }
 
 NodeId SoftmaxTree::BestLeafOf(const Node& node) const {
+  if (node.first_child == node.last_child) return nodes_[node.first_child].leaf;
   const double log_visits = LogOfCount(node.visits);
   double best_score = -std::numeric_limits<double>::infinity();
   NodeId leaf = kNoNode;
-  for (NodeId id = node.first_child; id != kNoNode; id = nodes_[id].next_sibling) {
-    const Node& child = nodes_[id];
-    const double score = child.mean + child.weight * std::sqrt(log_visits / child.visits);
-    leaf = score > best_score ? child.leaf : leaf;
-    best_score = std::max(score, best_score);
+  for (NodeId id = node.first_child; id != kNoNode;) {
+    const Node& first = nodes_[id];
+    const Node& second = nodes_[first.next_sibling != kNoNode ? first.next_sibling : id];
+    const Pair scores = Pair{first.mean, second.mean} +
+                        Pair{first.weight, second.weight} *
+                            SqrtOf(Pair{log_visits, log_visits} / Pair{first.visits, second.visits});
+    leaf = scores[0] > best_score ? first.leaf : leaf;
+    best_score = std::max(scores[0], best_score);
+    leaf = scores[1] > best_score ? second.leaf : leaf;
+    best_score = std::max(scores[1], best_score);
+    id = second.next_sibling;
   }
   return leaf;
 }
