@@ -2,8 +2,8 @@
 
 Prints for each approach: right answers, requests to the model's server and tokens generated for an
 answer, median milliseconds of an answer, and of them those outside the model's server; "none" is
-what the proxy itself takes. The last lines give the ratio of these for as many solutions: above 1 ours
-takes less.
+what the proxy itself takes. The last lines give the ratio of these for as many solutions (above 1
+ours takes less).
 
     python bench/frameworks/optillm.py [--problems 40]
 """
