@@ -32,7 +32,8 @@ using IntArray = py::array_t<std::int32_t, py::array::c_style | py::array::force
 // An array as it is, if it holds float32 in C order, else a copy that does.
 FloatArray AsFloats(const py::handle& object) {
   const auto array = py::reinterpret_borrow<py::array>(object);
-  constexpr int kAsItIs = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  constexpr int kAsItIs =
+      int{py::array::c_style} | int{py::detail::npy_api::NPY_ARRAY_ALIGNED_};
   if (array.dtype().num() == py::detail::npy_api::NPY_FLOAT_ &&
       (array.flags() & kAsItIs) == kAsItIs && array.dtype().byteorder() == '=') {
     return py::reinterpret_borrow<FloatArray>(object);
@@ -141,7 +142,8 @@ void ReadPlayers(const py::object& object, std::vector<std::int32_t>& out) {
     const auto given = py::reinterpret_borrow<py::array>(object);
     const auto kind = given.dtype().kind();
     if (kind != 'i' && kind != 'u') RefuseType("to_play_batch", object, "integers");
-    constexpr int kAsItIs = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    constexpr int kAsItIs =
+      int{py::array::c_style} | int{py::detail::npy_api::NPY_ARRAY_ALIGNED_};
     if (kind == 'i' && given.itemsize() == sizeof(std::int64_t) &&
         given.dtype().byteorder() == '=' && (given.flags() & kAsItIs) == kAsItIs) {
       const auto* const players = static_cast<const std::int64_t*>(given.data());
