@@ -458,13 +458,13 @@ def test_copies_when_made_with_trials_in_flight_go_on_alike(algorithm: Any, copi
     assert edges(other) == edges(state)
 
 
-def test_pickles_when_the_tree_is_a_chain_of_20_000_nodes_go_on() -> None:
+def test_pickles_when_the_tree_is_a_chain_of_100_000_nodes_go_on() -> None:
     algorithm = fast.StandardMCTS(samples_per_action=1)
-    state = run(algorithm, {"a": lambda _: (1, 0.5)}, 20_000)
+    state = run(algorithm, {"a": lambda _: (1, 0.5)}, 100_000)
     for other in (pickle.loads(pickle.dumps(state)), copy.deepcopy(state)):
         other = algorithm.step(other, {"a": lambda _: (2, 0.75)})
-        assert other.count(20_001) == (1, 0.75, 1.0)
-        assert other.count(0)[:2] == (20_001, 10_000.75)
+        assert other.count(100_001) == (1, 0.75, 1.0)
+        assert other.count(0)[:2] == (100_001, 50_000.75)
         nodes = other.tree.get_nodes()
         assert nodes[-1].parent is nodes[-2]
     with pytest.raises(RecursionError):
