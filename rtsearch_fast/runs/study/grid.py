@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,7 +110,7 @@ class Study:
         """Describe the study in its folder, for the report."""
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
-        temporary = folder / f"{DESCRIPTION}.tmp"
+        temporary = folder / f"{DESCRIPTION}.{os.getpid()}.tmp"  # each worker saves it
         temporary.write_text(text + "\n", "utf-8")
         temporary.replace(folder / DESCRIPTION)
 

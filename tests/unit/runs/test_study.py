@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -97,6 +98,23 @@ def test_cells_are_the_searches_that_they_name(done: Path) -> None:
             assert record["correct"] == (result.answer == item.gold)
             assert record["found"] == (item.gold in {c.answer for c in result.candidates})
             assert 0 < record["usage"]["policy_tokens"] <= cell.budget
+
+
+def test_description_when_two_workers_save_it_at_once_is_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    put = Path.replace
+
+    def meanwhile(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", put)
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        STUDY.save(tmp_path)  # another process, between the two steps of this one
+        return put(path, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    STUDY.save(tmp_path)
+    assert Study.load(tmp_path) == STUDY
+    assert [path.name for path in tmp_path.iterdir()] == ["study.json"]
 
 
 def test_policy_is_asked_for_nothing_twice(tmp_path: Path) -> None:
