@@ -3,14 +3,9 @@
 
 #include <pybind11/pybind11.h>
 
-#include "core/error.h"
-
 namespace rts {
 
 class Forest;
-
-// Raise an error of the core in Python, for code that does without pybind11.
-void SetError(const Error& error);
 
 void BindErrors(pybind11::module_& m);
 void BindParams(pybind11::module_& m);

@@ -23,18 +23,14 @@ const char* ClassName(Fault fault) {
 
 }  // namespace
 
-void SetError(const Error& error) {
-  const py::object type =
-      py::module_::import("rtsearch_fast.errors").attr(ClassName(error.fault()));
-  PyErr_SetString(type.ptr(), error.what());
-}
-
 void BindErrors(py::module_&) {
   py::register_local_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Error& error) {
-      SetError(error);
+      const py::object type =
+          py::module_::import("rtsearch_fast.errors").attr(ClassName(error.fault()));
+      PyErr_SetString(type.ptr(), error.what());
     }
   });
 }

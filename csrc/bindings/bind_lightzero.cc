@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "bindings/bind.h"
+#include "bindings/fast_call.h"
 #include "bindings/numpy_view.h"
 #include "lockstep/lockstep.h"
 #include "support/mix.h"
@@ -302,32 +303,8 @@ py::tuple Answer(const py::object& owner, Roots& roots, ResultsWrapper& results,
 template <std::size_t kCount>
 class Arguments {
  public:
-  using Names = std::array<const char*, kCount>;
-
-  // The last `optional` ones may be left out.
-  Arguments(const char* function, const Names& names, std::size_t optional, PyObject* const* given,
-            Py_ssize_t count, PyObject* keywords)
-      : names_(names) {
-    const auto positional = static_cast<std::size_t>(count);
-    if (positional > kCount) Refuse(function, "takes at most " + std::to_string(kCount));
-    std::copy(given, given + count, values_.begin());
-    const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
-    for (Py_ssize_t k = 0; k < named; ++k) {
-      PyObject* const name = PyTuple_GET_ITEM(keywords, k);
-      std::size_t place = 0;
-      while (place < kCount && PyUnicode_CompareWithASCIIString(name, names[place]) != 0) ++place;
-      if (place == kCount) {
-        Refuse(function, "has no argument " + py::str(py::handle(name)).cast<std::string>());
-      }
-      if (values_[place] != nullptr) {
-        Refuse(function, std::string("got ") + names[place] + " twice");
-      }
-      values_[place] = given[count + k];
-    }
-    for (std::size_t i = 0; i + optional < kCount; ++i) {
-      if (values_[i] == nullptr) Refuse(function, std::string("misses ") + names[i]);
-    }
-  }
+  Arguments(const Signature<kCount>& signature, const CallArguments& call)
+      : signature_(signature), values_(signature.Match(call)) {}
 
   py::handle operator[](std::size_t i) const { return values_[i]; }
 
@@ -339,7 +316,7 @@ class Arguments {
       return static_cast<std::int32_t>(value);
     }
     throw Error(Fault::kInvalidArgument,
-                std::string(names_[i]) + "=" +
+                std::string(signature_.name(i)) + "=" +
                     py::str(py::handle(values_[i])).template cast<std::string>() +
                     ": must be below 2**31");
   }
@@ -348,7 +325,7 @@ class Arguments {
     const double value = PyFloat_AsDouble(values_[i]);
     if (value == -1.0 && PyErr_Occurred() != nullptr) {
       PyErr_Clear();
-      RefuseType(names_[i], values_[i], "a number");
+      RefuseType(signature_.name(i), values_[i], "a number");
     }
     return static_cast<float>(value);
   }
@@ -359,38 +336,36 @@ class Arguments {
     static PyObject* const type = py::type::of<T>().release().ptr();
     if (reinterpret_cast<PyObject*>(Py_TYPE(values_[i])) != type) {
       const auto name = py::str(py::handle(type).attr("__name__")).template cast<std::string>();
-      RefuseType(names_[i], values_[i], ("a " + name).c_str());
+      RefuseType(signature_.name(i), values_[i], ("a " + name).c_str());
     }
     return *py::handle(values_[i]).cast<T*>();
   }
 
  private:
-  [[noreturn]] static void Refuse(const char* function, const std::string& what) {
-    throw py::type_error(std::string(function) + " " + what);
-  }
-
   long Index(std::size_t i, int& overflow) const {
     const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(values_[i]));
     if (!index) {
       PyErr_Clear();
-      RefuseType(names_[i], values_[i], "an integer");
+      RefuseType(signature_.name(i), values_[i], "an integer");
     }
     return PyLong_AsLongAndOverflow(index.ptr(), &overflow);
   }
 
-  const Names& names_;
-  std::array<PyObject*, kCount> values_{};
+  const Signature<kCount>& signature_;
+  std::array<PyObject*, kCount> values_;
 };
 
 py::object Borrowed(const py::handle& object) {
   return py::reinterpret_borrow<py::object>(object);
 }
 
-py::object TraverseMuZero(PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
-  static const Arguments<8>::Names kNames = {
-      "roots",   "pb_c_base", "pb_c_init",          "discount_factor", "min_max_stats_lst",
-      "results", "virtual_to_play_batch", "deterministic"};
-  const Arguments<8> arguments("batch_traverse", kNames, 1, given, count, keywords);
+py::object TraverseMuZero(const CallArguments& call) {
+  static const Signature<8> signature(
+      "batch_traverse",
+      {"roots", "pb_c_base", "pb_c_init", "discount_factor", "min_max_stats_lst", "results",
+       "virtual_to_play_batch", "deterministic"},
+      7, 8);
+  const Arguments arguments(signature, call);
   auto& roots = arguments.Object<MuZeroRoots>(0);
   auto& statistics = arguments.Object<MinMaxStatsList>(4);
   auto& results = arguments.Object<ResultsWrapper>(5);
@@ -406,11 +381,13 @@ py::object TraverseMuZero(PyObject* const* given, Py_ssize_t count, PyObject* ke
   return Answer(Borrowed(arguments[0]), roots, results, players);
 }
 
-py::object TraverseGumbel(PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
-  static const Arguments<6>::Names kNames = {"roots", "num_simulations",
-                                             "max_num_considered_actions", "discount",
-                                             "results", "virtual_to_play_batch"};
-  const Arguments<6> arguments("batch_traverse", kNames, 0, given, count, keywords);
+py::object TraverseGumbel(const CallArguments& call) {
+  static const Signature<6> signature(
+      "batch_traverse",
+      {"roots", "num_simulations", "max_num_considered_actions", "discount", "results",
+       "virtual_to_play_batch"},
+      6, 6);
+  const Arguments arguments(signature, call);
   auto& roots = arguments.Object<GumbelRoots>(0);
   auto& results = arguments.Object<ResultsWrapper>(4);
   const py::object players = Borrowed(arguments[5]);
@@ -420,9 +397,8 @@ py::object TraverseGumbel(PyObject* const* given, Py_ssize_t count, PyObject* ke
   return Answer(Borrowed(arguments[0]), roots, results, players);
 }
 
-py::object BackPropagate(const char* function, const Arguments<8>::Names& names,
-                         PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
-  const Arguments<8> arguments(function, names, 0, given, count, keywords);
+py::object BackPropagate(const Signature<8>& signature, const CallArguments& call) {
+  const Arguments arguments(signature, call);
   Roots& roots = arguments.Object<ResultsWrapper>(6).Answered();
   arguments.Object<MinMaxStatsList>(5).BindTo(roots);
   ReadPlayers(Borrowed(arguments[7]), roots.players);
@@ -434,40 +410,22 @@ py::object BackPropagate(const char* function, const Arguments<8>::Names& names,
   return py::none();
 }
 
-py::object BackPropagateMuZero(PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
-  static const Arguments<8>::Names kNames = {
-      "current_latent_state_index", "discount_factor",   "value_prefixs", "values",
-      "policies",                   "min_max_stats_lst", "results",       "to_play_batch"};
-  return BackPropagate("batch_backpropagate", kNames, given, count, keywords);
+py::object BackPropagateMuZero(const CallArguments& call) {
+  static const Signature<8> signature(
+      "batch_backpropagate",
+      {"current_latent_state_index", "discount_factor", "value_prefixs", "values", "policies",
+       "min_max_stats_lst", "results", "to_play_batch"},
+      8, 8);
+  return BackPropagate(signature, call);
 }
 
-py::object BackPropagateGumbel(PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
-  static const Arguments<8>::Names kNames = {
-      "current_latent_state_index", "discount",          "value_prefixs", "values",
-      "policies",                   "min_max_stats_lst", "results",       "to_play_batch"};
-  return BackPropagate("batch_back_propagate", kNames, given, count, keywords);
-}
-
-template <py::object (*kFunction)(PyObject* const*, Py_ssize_t, PyObject*)>
-PyObject* Call(PyObject*, PyObject* const* given, Py_ssize_t count, PyObject* keywords) {
-  try {
-    return kFunction(given, count, keywords).release().ptr();
-  } catch (const Error& error) {
-    SetError(error);
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  }
-  return nullptr;
-}
-
-template <py::object (*kFunction)(PyObject* const*, Py_ssize_t, PyObject*)>
-PyMethodDef Method(const char* name, const char* doc) {
-  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Call<kFunction>)),
-          METH_FASTCALL | METH_KEYWORDS, doc};
+py::object BackPropagateGumbel(const CallArguments& call) {
+  static const Signature<8> signature(
+      "batch_back_propagate",
+      {"current_latent_state_index", "discount", "value_prefixs", "values", "policies",
+       "min_max_stats_lst", "results", "to_play_batch"},
+      8, 8);
+  return BackPropagate(signature, call);
 }
 
 void Prepare(Roots& roots, float weight, const py::object& noises, const py::object& rewards,
@@ -569,12 +527,14 @@ void BindLightZero(py::module_& m) {
            "discount"_a, "action_space_size"_a, "Improved policy of each root.");
 
   static PyMethodDef methods[] = {
-      Method<&TraverseMuZero>("muzero_batch_traverse", "Go from each root to a leaf."),
-      Method<&TraverseGumbel>("gumbel_batch_traverse", "Go from each root to a leaf."),
-      Method<&BackPropagateMuZero>("muzero_batch_backpropagate",
-                                   "Expand the leaves and back values up."),
-      Method<&BackPropagateGumbel>("gumbel_batch_back_propagate",
-                                   "Expand the leaves and back values up."),
+      FastMethod("muzero_batch_traverse", &FastCall<&TraverseMuZero>,
+                 "Go from each root to a leaf."),
+      FastMethod("gumbel_batch_traverse", &FastCall<&TraverseGumbel>,
+                 "Go from each root to a leaf."),
+      FastMethod("muzero_batch_backpropagate", &FastCall<&BackPropagateMuZero>,
+                 "Expand the leaves and back values up."),
+      FastMethod("gumbel_batch_back_propagate", &FastCall<&BackPropagateGumbel>,
+                 "Expand the leaves and back values up."),
       {nullptr, nullptr, 0, nullptr}};
   if (PyModule_AddFunctions(m.ptr(), methods) != 0) throw py::error_already_set();
   m.def("seed_ties", [](std::uint64_t seed) { Luck() = Mix(kMixSeed, seed); }, "seed"_a,

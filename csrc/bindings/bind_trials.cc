@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "bindings/bind.h"
+#include "bindings/fast_call.h"
 #include "core/error.h"
 #include "trials/search.h"
 #include "trials/thompson.h"
@@ -47,23 +48,6 @@ PyTypeObject* algorithm_type = nullptr;
 PyTypeObject* state_type = nullptr;
 
 // --- errors --------------------------------------------------------------------------
-
-// Run f; what it throws is raised in Python, and `failed` returned.
-template <typename F, typename T>
-T Guarded(const F& f, T failed) {
-  try {
-    return f();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  } catch (const Error& error) {
-    SetError(error);
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  }
-  return failed;
-}
 
 // Py_TYPE's name and so on are for messages, which are rare.
 [[noreturn]] void Raise(const char* class_name, const std::string& message) {
@@ -407,37 +391,12 @@ struct Functions {
 };
 
 PyObject* Step(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-  static PyObject* const kNames[3] = {PyUnicode_InternFromString("state"),
-                                      PyUnicode_InternFromString("generate_fn"),
-                                      PyUnicode_InternFromString("inplace")};
-  PyObject* given[3] = {nullptr, nullptr, Py_False};
-  if (nargs > 3) {
-    PyErr_SetString(PyExc_TypeError, "step() takes state, generate_fn and inplace");
-    return nullptr;
-  }
-  std::copy(args, args + nargs, given);
-  for (Py_ssize_t i = 0; kwnames != nullptr && i < PyTuple_GET_SIZE(kwnames); ++i) {
-    PyObject* const name = PyTuple_GET_ITEM(kwnames, i);
-    auto slot = std::find(kNames, kNames + 3, name);  // names in code are interned
-    if (slot == kNames + 3) {
-      slot = std::find_if(kNames, kNames + 3, [&](PyObject* known) {
-        return PyUnicode_Compare(known, name) == 0;
-      });
-    }
-    if (slot == kNames + 3) {
-      PyErr_Format(PyExc_TypeError, "step() has no argument %R", name);
-      return nullptr;
-    }
-    given[slot - kNames] = args[nargs + i];
-  }
-  if (given[0] == nullptr || given[1] == nullptr) {
-    PyErr_SetString(PyExc_TypeError, "step() needs a state and generate_fn");
-    return nullptr;
-  }
-  const int inplace = PyObject_IsTrue(given[2]);
-  if (inplace < 0) return nullptr;
   return Guarded(
       [&] {
+        static const Signature<3> signature("step", {"state", "generate_fn", "inplace"}, 2, 3);
+        const auto given = signature.Match({args, static_cast<std::size_t>(nargs), kwnames});
+        const int inplace = given[2] == nullptr ? 0 : PyObject_IsTrue(given[2]);
+        Check(inplace >= 0);
         const auto algorithm = reinterpret_cast<Algorithm*>(self);
         State* const before = AsState(given[0]);
         Prepare(algorithm, before);
@@ -549,10 +508,9 @@ PyMethodDef algorithm_methods[] = {
      "compensated: bool, choice: str, prior: tuple) -> None\nSet this up, once."},
     {"begin", Begin, METH_VARARGS,
      "begin(self, kind: type, seed: int) -> TrialState\nA state of this kind, a root alone."},
-    {"step", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(&Step)),
-     METH_FASTCALL | METH_KEYWORDS,
+    FastMethod("step", &Step,
      "step(self, state: TrialState, generate_fn: dict, inplace: bool = False) -> TrialState\n"
-     "Add one node: ask, call the function of the action, tell."},
+     "Add one node: ask, call the function of the action, tell."),
     {"ask_trials", AskTrials, METH_VARARGS,
      "ask_trials(self, state: TrialState, batch_size: int, actions: list) -> list\n"
      "Hand out trials; their numbers."},

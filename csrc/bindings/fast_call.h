@@ -26,6 +26,7 @@ class Signature {
             std::size_t positional)
       : method_(method), required_(required), positional_(positional) {
     for (std::size_t i = 0; i < N; ++i) {
+      texts_[i] = names[i];
       names_[i] = PyUnicode_InternFromString(names[i]);  // for the life of the module
       if (names_[i] == nullptr) throw pybind11::error_already_set();
     }
@@ -53,6 +54,8 @@ class Signature {
     return found;
   }
 
+  const char* name(std::size_t i) const { return texts_[i]; }
+
  private:
   std::size_t PlaceOf(PyObject* name) const {
     for (std::size_t i = 0; i < N; ++i) {
@@ -72,6 +75,7 @@ class Signature {
   }
 
   const char* method_;
+  std::array<const char*, N> texts_{};
   std::array<PyObject*, N> names_{};
   std::size_t required_;
   std::size_t positional_;
@@ -89,27 +93,46 @@ T& Self(PyObject* self) {
   return *static_cast<T*>(object);
 }
 
-// As PyMethodDef wants it: kMethod(T&, const CallArguments&) -> pybind11::object.
-template <typename T, auto kMethod>
-PyObject* FastCall(PyObject* self, PyObject* const* values, Py_ssize_t positional,
-                   PyObject* names) {
+// Run f; what it throws is raised in Python, and `failed` returned.
+template <typename F, typename T>
+T Guarded(const F& f, T failed) {
   try {
-    const CallArguments call{values, static_cast<std::size_t>(positional), names};
-    return kMethod(Self<T>(self), call).release().ptr();
+    return f();
   } catch (pybind11::error_already_set& error) {
     error.restore();
   } catch (...) {
     pybind11::detail::try_translate_exceptions();
   }
-  return nullptr;
+  return failed;
+}
+
+// As PyMethodDef wants them. Of a class: kMethod(T&, const CallArguments&) -> pybind11::object.
+template <typename T, auto kMethod>
+PyObject* FastCall(PyObject* self, PyObject* const* values, Py_ssize_t positional,
+                   PyObject* names) {
+  const CallArguments call{values, static_cast<std::size_t>(positional), names};
+  return Guarded([&] { return kMethod(Self<T>(self), call).release().ptr(); },
+                 static_cast<PyObject*>(nullptr));
+}
+
+// Of a module: kFunction(const CallArguments&) -> pybind11::object.
+template <auto kFunction>
+PyObject* FastCall(PyObject*, PyObject* const* values, Py_ssize_t positional, PyObject* names) {
+  const CallArguments call{values, static_cast<std::size_t>(positional), names};
+  return Guarded([&] { return kFunction(call).release().ptr(); }, static_cast<PyObject*>(nullptr));
+}
+
+using FastFunction = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
+
+inline PyMethodDef FastMethod(const char* name, FastFunction function, const char* doc) {
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)),
+          METH_FASTCALL | METH_KEYWORDS, doc};
 }
 
 // `doc` begins with the signature, as Python's own do: "name($self, a, /)\n--\n\nText".
 template <typename T, auto kMethod>
 void DefineFast(pybind11::class_<T>& owner, const char* name, const char* doc) {
-  static PyMethodDef definition{
-      name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&FastCall<T, kMethod>)),
-      METH_FASTCALL | METH_KEYWORDS, doc};
+  static PyMethodDef definition = FastMethod(name, &FastCall<T, kMethod>, doc);
   auto* const type = reinterpret_cast<PyTypeObject*>(owner.ptr());
   owner.attr(name) =
       pybind11::reinterpret_steal<pybind11::object>(PyDescr_NewMethod(type, &definition));

@@ -637,8 +637,12 @@ def test_function_when_it_asks_the_same_state_is_told_nevertheless() -> None:
         (lambda a, s: a.ask(s, []), InvalidArgumentError, "no actions are named"),
         (lambda a, s: a.step(s, {3: None}), TypeError, "action 3 is a int"),
         (lambda a, s: a.step(a, {"a": writer("a")}), TypeError, "state is a StandardMCTS|is a "),
-        (lambda a, s: a.step(s), TypeError, "needs a state and generate_fn"),
-        (lambda a, s: a.step(s, {}, in_place=True), TypeError, "no argument 'in_place'"),
+        (lambda a, s: a.step(s), TypeError, "missing required argument 'generate_fn'"),
+        (
+            lambda a, s: a.step(s, {}, in_place=True),
+            TypeError,
+            "unexpected keyword argument 'in_place'",
+        ),
         (lambda a, s: type(s)(), TypeError, "cannot create"),
     ],
 )
