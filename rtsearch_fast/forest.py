@@ -1,7 +1,7 @@
 """Many search trees in one object: the Python face of the C++ core.
 
-Nothing here loops over nodes, and the methods are the core's own (csrc/bindings): a wrapper would
-take as long as a simulation. Arguments are NumPy arrays of exactly the documented dtype; another
+Nothing here loops over nodes, and the methods are the core's own (csrc/bindings): a wrapper is dear
+beside a simulation. Arguments are NumPy arrays of exactly the documented dtype; another
 dtype is refused rather than converted, because a silent conversion costs more than the call.
 """
 

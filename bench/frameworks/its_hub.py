@@ -85,7 +85,7 @@ class Judge:
 
 class Process(Judge, AbstractProcessRewardModel):
     def score(self, prompt, texts):
-        raise NotImplementedError
+        return asyncio.run(self.judge(texts))
 
     async def ascore(self, prompt, texts):
         return await self.judge(texts)
@@ -93,7 +93,7 @@ class Process(Judge, AbstractProcessRewardModel):
 
 class Outcome(Judge, AbstractOutcomeRewardModel):
     def score(self, messages, **_):
-        raise NotImplementedError
+        return asyncio.run(self.ascore(messages))
 
     async def ascore(self, messages, orchestrator=None, **_):
         return await self.judge([conversation[-1].content for conversation in messages])
