@@ -116,7 +116,7 @@ def solve(
                 records = await run_batch(
                     items, [searcher], store, grader, view, draw_tree, keep_trees=keep_trees
                 )
-            return records[method]
+            return list(records[method])
         finally:
             await loaded.aclose()
 

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol, overload
 
 from ..evaluation.data import Item
 from ..evaluation.grade import Grader
 from ..evaluation.table import Row
+from ..search.events import EventLog
 from ..search.records import SearchResult
 from ..search.searcher import Searcher
 from ..search.task import Task
-from .store import RunStore, content_key
+from .store import content_key
 
-__all__ = ["Observer", "grade_result", "record_key", "run_batch", "summarise"]
+__all__ = [
+    "Observer",
+    "Records",
+    "Results",
+    "grade_result",
+    "record_key",
+    "run_batch",
+    "summarise",
+]
 
 
 class Observer:
@@ -56,63 +67,142 @@ def record_key(searcher: Searcher, item: Item, **more: Any) -> str:
     )
 
 
+class Results(Protocol):
+    """Where finished problems are kept; `RunStore` and `RunFolder` are such."""
+
+    @property
+    def done(self) -> Mapping[str, Any]:
+        """What is finished, by key."""
+        ...
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """Refuse, if need be, what is finished under other keys than these."""
+        ...
+
+    def log(self, keys: Mapping[str, str]) -> EventLog | None:
+        """Where events are kept of the problems with these ids and keys, if anywhere."""
+        ...
+
+    def record(self, key: str) -> dict[str, Any]:
+        """The record of a finished problem."""
+        ...
+
+    def append(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keep the record of a finished problem."""
+        ...
+
+    def append_timing(self, key: str, timing: Mapping[str, Any]) -> None:
+        """Keep its wall times."""
+        ...
+
+    def finalize(self, order: Iterable[str]) -> None:
+        """All is done: put the records in order."""
+        ...
+
+
+class _InMemory:
+    """Results that nobody wants to keep."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, dict[str, Any]] = {}
+
+    def expect(self, keys: Iterable[str]) -> None:
+        pass
+
+    def log(self, keys: Mapping[str, str]) -> None:
+        pass
+
+    def record(self, key: str) -> dict[str, Any]:
+        return self.done[key]
+
+    def append(self, key: str, record: Mapping[str, Any]) -> None:
+        self.done[key] = dict(record)
+
+    def append_timing(self, key: str, timing: Mapping[str, Any]) -> None:
+        pass
+
+    def finalize(self, order: Iterable[str]) -> None:
+        pass
+
+
+class Records(Sequence[dict[str, Any]]):
+    """The records of one method, each read when it is looked at."""
+
+    def __init__(self, store: Results, keys: Sequence[str]) -> None:
+        self._store = store
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Records: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | Records:
+        if isinstance(index, slice):
+            return Records(self._store, self._keys[index])
+        return self._store.record(self._keys[index])
+
+
 async def run_batch(
     items: Sequence[Item],
     searchers: Sequence[Searcher],
-    store: RunStore | None,
+    store: Results | None,
     grader: Grader,
     observer: Observer | None = None,
     on_result: Callable[[SearchResult], None] | None = None,
     *,
     keep_trees: bool = False,
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, Records]:
     """Solve the items with each searcher in turn.
 
-    Problems whose record is in the store are not solved again. When all is done, the store's file
-    is put into the order of searchers and items. With `keep_trees` records hold the search's tree,
-    and those without are not taken for them.
+    Problems whose record is in the store are not solved again, and of those that were begun, what
+    the store has of their trees. When all is done, the records are put into the order of searchers
+    and items. With `keep_trees` records hold the search's tree, and those without are not taken for
+    them.
 
     Returns
     -------
-    dict of str to list of dict
+    dict of str to Records
         Per method, the records in the order of the items.
     """
     observer = observer or Observer()
-    records: dict[str, dict[str, Any]] = dict(store.done) if store else {}
+    store = _InMemory() if store is None else store
     more = {"trees": True} if keep_trees else {}
     keys = {
         searcher.method: [record_key(searcher, item, **more) for item in items]
         for searcher in searchers
     }
+    order = [key for method in keys for key in keys[method]]
+    store.expect(order)
     for searcher in searchers:
         method = searcher.method
         by_problem = {
             id(item.problem): (key, item) for key, item in zip(keys[method], items, strict=True)
         }
-        left = [item.problem for key, item in by_problem.values() if key not in records]
+        left = [item.problem for key, item in by_problem.values() if key not in store.done]
         observer.started(method, len(items), len(items) - len(left))
+        events = store.log({item.problem.unique_id: key for key, item in by_problem.values()})
 
         def on_commit(task: Task, method: str = method) -> None:
             observer.committed(method, task)
 
-        async with aclosing(searcher.stream(left, on_commit)) as results:
+        async with aclosing(searcher.stream(left, on_commit, events)) as results:
             async for result in results:
                 key, item = by_problem[id(result.problem)]
                 record = result.to_record(with_tree=keep_trees)
                 if item.is_graded:
                     # in a thread: the other searches go on while an answer is graded
                     record |= await asyncio.to_thread(grade_result, grader, result, item)
-                if store is not None:
-                    store.append(key, record)
-                    timing = {"method": method, "seconds": round(result.seconds, 3)}
-                    store.append_timing(key, timing)
-                records[key] = record
+                store.append(key, record)
+                timing = {"method": method, "seconds": round(result.seconds, 3)}
+                store.append_timing(key, timing)
                 observer.finished(method, item, record)
                 if on_result is not None:
                     on_result(result)
-    if store is not None:
-        store.finalize(key for method in keys for key in keys[method])
-    return {method: [records[key] for key in keys[method]] for method in keys}
+    store.finalize(order)
+    return {method: Records(store, keys[method]) for method in keys}
 
 
 def grade_result(grader: Grader, result: SearchResult, item: Item) -> dict[str, Any]:
@@ -132,19 +222,20 @@ def summarise(
     seconds: Mapping[str, float] | None = None,
 ) -> list[Row]:
     """One row a method over the graded records; `seconds` is the wall time of each method."""
-    rows = []
-    for method, all_records in records.items():
-        graded = [record for record in all_records if "correct" in record]
-        rows.append(
-            Row(
-                method=method,
-                n=len(graded),
-                correct=sum(record["correct"] for record in graded),
-                correct_relative=sum(record["correct_relative"] for record in graded),
-                found=sum(record["found"] for record in graded),
-                policy_tokens=sum(record["usage"]["policy_tokens"] for record in graded),
-                reward_tokens=sum(record["usage"]["reward_tokens"] for record in graded),
-                seconds=(seconds or {}).get(method, float("nan")),
-            )
-        )
-    return rows
+    return [
+        _row(method, method_records, (seconds or {}).get(method, math.nan))
+        for method, method_records in records.items()
+    ]
+
+
+def _row(method: str, records: Iterable[Mapping[str, Any]], seconds: float) -> Row:
+    """Sums over the graded of a method's records, each looked at once."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        if "correct" in record:
+            usage = record["usage"]
+            counts["n"] += 1
+            counts.update({name: record[name] for name in ("correct", "correct_relative", "found")})
+            counts.update({name: usage[name] for name in ("policy_tokens", "reward_tokens")})
+    names = ("n", "correct", "correct_relative", "found", "policy_tokens", "reward_tokens")
+    return Row(method, *(counts[name] for name in names), seconds=seconds)

@@ -9,23 +9,21 @@ nothing that differs between two runs may be in a record: wall times go to a sec
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ..errors import InvalidArgumentError, RunStoreError
 from ..search.records import Problem
+from .files import append_whole, json_line, lock_file, reporting, sync_folder, write_whole
 
 __all__ = ["RunStore", "content_key"]
 
 _HEAD = b'{"key": "'  # how every line starts, by which a torn one is told from a foreign file
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def content_key(
@@ -111,6 +109,16 @@ class RunStore:
             os.close(self._fd)
             self._fd = -1
 
+    def expect(self, keys: Iterable[str]) -> None:
+        """Records of other settings may stand in the same file."""
+
+    def log(self, keys: Mapping[str, str]) -> None:
+        """A file of results keeps no events."""
+
+    def record(self, key: str) -> dict[str, Any]:
+        """The record of a finished problem."""
+        return self.done[key]
+
     def append(self, key: str, record: Mapping[str, Any]) -> None:
         """Write one record; it is on disk when this returns.
 
@@ -121,16 +129,13 @@ class RunStore:
             raise InvalidArgumentError(f"{self._path}: key {key} is written already")
         if "key" in record:
             raise InvalidArgumentError("a record must not have a field named key")
-        line = _line({"key": key, **record})
+        line = json_line({"key": key, **record})
         kept = f"its {len(self.done)} records are kept, make room and go on with --resume"
-        with _reporting(f"{self._path}: cannot write (%s); {kept}"):
-            size = os.fstat(self._fd).st_size
+        with reporting(f"{self._path}: cannot write (%s); {kept}"):
             try:
-                _write(self._fd, line)
+                append_whole(self._fd, line)
                 os.fsync(self._fd)
             except BaseException:
-                with suppress(OSError):
-                    os.ftruncate(self._fd, size)
                 self.close()  # where the file ends now only reopening tells
                 raise
         self.done[key] = _record(line)[1]  # as a resumed run would read it
@@ -143,7 +148,7 @@ class RunStore:
         """
         keys = list(dict.fromkeys(key for key in (*order, *self.done) if key in self.done))
         kept = f"its {len(self.done)} records are kept unsorted, make room and use --resume"
-        with _reporting(f"{self._path}: cannot be sorted (%s); {kept}"):
+        with reporting(f"{self._path}: cannot be sorted (%s); {kept}"):
             lines = {_record(line)[0]: line for line in reversed(self._lines())}  # first ones stay
             fd = self._replace(b"".join(lines[key] for key in keys))
         os.close(self._fd)
@@ -157,14 +162,14 @@ class RunStore:
         try:
             os.fchmod(fd, stat.S_IMODE(os.fstat(self._fd).st_mode))
             self._lock(fd)
-            _write(fd, data)
+            write_whole(fd, data)
             os.fsync(fd)
             os.replace(temporary, self._path)
         except BaseException:
             os.close(fd)
             os.remove(temporary)
             raise
-        _sync_folder(self._path)
+        sync_folder(self._path)
         return fd
 
     def append_timing(self, key: str, timing: Mapping[str, Any]) -> None:
@@ -184,18 +189,18 @@ class RunStore:
     def _note(self, entry: dict[str, Any]) -> None:
         # The leading newline ends a line that a kill may have torn.
         with suppress(OSError), open(self._timing_path, "ab") as file:
-            file.write(b"\n" + _line(entry))
+            file.write(b"\n" + json_line(entry))
 
     def _open(self) -> int:
         """Open and lock the file that bears the name now, not one that was just replaced."""
-        with _reporting(f"{self._path}: cannot be opened (%s); choose another --output"):
+        with reporting(f"{self._path}: cannot be opened (%s); choose another --output"):
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             while True:
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
                 try:
                     self._lock(fd)
                     if os.path.samestat(os.fstat(fd), os.stat(self._path)):
-                        _sync_folder(self._path)
+                        sync_folder(self._path)
                         return fd
                 except BaseException:
                     os.close(fd)
@@ -205,18 +210,16 @@ class RunStore:
     def _lock(self, fd: int) -> None:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise RunStoreError(f"{self._path}: not a plain file; choose another --output")
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_file(fd):
             advice = "wait for that run to end or choose another --output"
-            raise RunStoreError(f"{self._path}: another process is writing it; {advice}") from None
+            raise RunStoreError(f"{self._path}: another process is writing it; {advice}")
 
     def _lines(self) -> list[bytes]:
         with open(self._path, "rb") as file:
             return file.readlines()
 
     def _read(self, resume: bool) -> None:
-        with _reporting(f"{self._path}: cannot be read (%s)"):
+        with reporting(f"{self._path}: cannot be read (%s)"):
             lines = self._lines()
         if lines and not resume:
             advice = "pass --resume to continue it or choose another --output"
@@ -235,33 +238,13 @@ class RunStore:
             self.done.setdefault(key, record)
 
     def _cut_off(self, excess: int) -> None:
-        with _reporting(f"{self._path}: cannot be mended (%s)"):
+        with reporting(f"{self._path}: cannot be mended (%s)"):
             os.ftruncate(self._fd, os.fstat(self._fd).st_size - excess)
             os.fsync(self._fd)
         self.warning = (
             f"{self._path}: removed {excess} bytes of a last record that was cut off when the "
             "run was stopped; it will be computed again"
         )
-
-
-@contextmanager
-def _reporting(message: str) -> Iterator[None]:
-    """Turn what the system refuses into the one error that the user sees."""
-    try:
-        yield
-    except RunStoreError:  # an OSError too
-        raise
-    except OSError as error:
-        raise RunStoreError(message.replace("%s", str(error.strerror))) from error
-
-
-def _line(value: dict[str, Any]) -> bytes:
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgumentError(f"a record must be plain JSON: {error}") from None
-    # A model may emit half of a surrogate pair, which UTF-8 cannot hold but a JSON escape can.
-    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text).encode() + b"\n"
 
 
 def _record(line: bytes) -> tuple[str, dict[str, Any]]:
@@ -280,20 +263,3 @@ def _record(line: bytes) -> tuple[str, dict[str, Any]]:
 def _is_torn(line: bytes) -> bool:
     """Whether this last line is one of ours, cut off, or blocks that were never filled."""
     return line.startswith(_HEAD) or _HEAD.startswith(line) or not line.strip(b"\0\n")
-
-
-def _write(fd: int, data: bytes) -> None:
-    """All of `data`; a full disk may take a part of it before it refuses the rest."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _sync_folder(path: str) -> None:
-    """Make a new or replaced name in the folder last. Some file systems cannot."""
-    with suppress(OSError):
-        fd = os.open(os.path.dirname(path), os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -28,6 +28,7 @@ from ..policy.protocol import Policy
 from ..reward.protocol import Reward
 from ..steps import Splitter
 from . import votes
+from .events import EventLog, event_of, restore
 from .ledger import Claim, Ledger
 from .options import Budget, SearchOptions
 from .records import Problem, SearchResult
@@ -59,6 +60,8 @@ class Driver:
         Most problems under search at once.
     on_commit : callable, optional
         Called with the task after each committed simulation, for progress displays.
+    events : EventLog, optional
+        Where commits are kept, and found again by a later session.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Driver:
         sequences: int = 128,
         concurrency: int = 256,
         on_commit: Callable[[Task], None] | None = None,
+        events: EventLog | None = None,
     ) -> None:
         for name, value in (("concurrency", concurrency), ("sequences", sequences)):
             if value < 1:
@@ -87,6 +91,7 @@ class Driver:
         self.options = options
         self.concurrency = concurrency
         self.on_commit = on_commit
+        self.events = events
         self._news: asyncio.Event  # some simulation is done; of `run`'s loop
         self._touched: dict[Task, None] = {}  # the problems that it was of
 
@@ -108,11 +113,14 @@ class Driver:
             while True:
                 while self._has_room(active) and (problem := next(waiting, None)) is not None:
                     task = Task(problem, Ledger(self.budget))
+                    if self.events is not None:
+                        task.known = self.events.known(problem)
                     active[task] = None
                     self.method.start(task)
                     self._select([task])
-                    if not task.running:
-                        idle[task] = None
+                    # what is known is committed before the next problem asks for room
+                    touched = [task, *(self._commit_ready() if task.known else ())]
+                    await self._settle(touched, active, idle)
                 if idle:
                     task = next(iter(idle))
                     del idle[task], active[task]
@@ -121,11 +129,18 @@ class Driver:
                 if not active:
                     return
                 touched = [*await self._wait(active), *self._commit_ready()]
-                # what is still generated for an answer that stands matters no longer
-                await self._abandon([t for t in touched if t.stop_reason == "confident"])
-                idle.update((task, None) for task in touched if task in active and not task.running)
+                await self._settle(touched, active, idle)
         finally:
             await self._abandon(active)
+
+    async def _settle(
+        self, touched: Sequence[Task], active: Collection[Task], idle: dict[Task, None]
+    ) -> None:
+        """Find out who is finished of the problems that something happened to."""
+        touched = [task for task in touched if task in active]
+        # what is still generated for an answer that stands matters no longer
+        await self._abandon([task for task in touched if task.stop_reason == "confident"])
+        idle.update((task, None) for task in touched if not task.running)
 
     def _has_room(self, active: Collection[Task]) -> bool:
         """Whether the engine would be better used with one problem more."""
@@ -169,6 +184,7 @@ class Driver:
             for task in ready:
                 task.ledger.settle(task.running.popleft().claim)
             self._expand_and_backup(outcomes)
+            self._keep(outcomes)
             for task in ready:
                 self._stop(task)
                 if self.on_commit is not None:
@@ -213,11 +229,27 @@ class Driver:
                         task.stop_reason = "exhausted"
                     continue
                 job = replace(job, width=width, whole=self._is_whole(task, width))
+                future = self._start(Outcome(task, job), claim)
                 task.jobs_started += 1
-                future = self.simulator.start(Outcome(task, job), claim)
-                future.add_done_callback(partial(self._note, task))
                 task.running.append(Running(job, claim, future))
             tasks = list(grants)
+
+    def _start(self, outcome: Outcome, claim: Claim) -> asyncio.Future[Outcome]:
+        """Start a simulation, or find it done by an earlier session."""
+        task = outcome.task
+        if task.jobs_started < len(task.known):
+            event = task.known[task.jobs_started]
+            if restore(event, outcome, claim):
+                task.resume_at(event["seconds"])
+                self._touched[task] = None
+                future = asyncio.get_running_loop().create_future()
+                future.set_result(outcome)
+                return future
+            # of another search: what is known from here on is of no use
+            task.known = task.known[: task.jobs_started]
+        running = self.simulator.start(outcome, claim)
+        running.add_done_callback(partial(self._note, task))
+        return running
 
     def _is_whole(self, task: Task, width: int) -> bool:
         """Whether the next simulation's requests go on to the end of the solution."""
@@ -303,6 +335,17 @@ class Driver:
             for child in outcome.children:
                 task.candidates += child.candidates
         self.method.commit(outcomes)
+
+    def _keep(self, outcomes: Sequence[Outcome]) -> None:
+        """Hand out what was committed, but for what was known."""
+        if self.events is None:
+            return
+        for outcome in outcomes:
+            task = outcome.task
+            number = task.usage.simulations - 1
+            if number >= len(task.known):
+                event = event_of(outcome, time.monotonic() - task.started_at)
+                self.events.committed(task.problem, number, event)
 
     # --- 8 stop? -----------------------------------------------------------------------
 

@@ -147,6 +147,10 @@ class Ledger:
             return math.inf
         return self.budget.seconds - (self._clock() - self._started_at)
 
+    def resume_at(self, seconds: float) -> None:
+        """Count the time as if so much of it had passed already."""
+        self._started_at = self._clock() - seconds
+
     def exhausted(self, usage: Usage) -> str | None:
         """Return the limit that `usage` has met, as a stop reason; None if there is none.
 

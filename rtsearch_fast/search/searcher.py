@@ -10,6 +10,7 @@ from ..policy.protocol import Policy
 from ..reward.protocol import Reward
 from ..steps import Splitter, make_splitter
 from .driver import Driver
+from .events import EventLog
 from .methods import make_method
 from .options import Budget, SearchOptions
 from .records import Problem, SearchResult
@@ -61,7 +62,11 @@ class Searcher:
         self.concurrency = concurrency
         self.driver()  # refuse bad settings now
 
-    def driver(self, on_commit: Callable[[Task], None] | None = None) -> Driver:
+    def driver(
+        self,
+        on_commit: Callable[[Task], None] | None = None,
+        events: EventLog | None = None,
+    ) -> Driver:
         """A fresh driver with these settings."""
         method, options = make_method(self.method, self.options, self.budget)
         return Driver(
@@ -75,23 +80,26 @@ class Searcher:
             sequences=self.sequences,
             concurrency=self.concurrency,
             on_commit=on_commit,
+            events=events,
         )
 
     async def stream(
         self,
         problems: Iterable[str | Problem],
         on_commit: Callable[[Task], None] | None = None,
+        events: EventLog | None = None,
     ) -> AsyncGenerator[SearchResult, None]:
         """Yield each problem's result as it is finished, in no particular order.
 
-        Texts get their position as `unique_id`.
+        Texts get their position as `unique_id`. What `events` holds of a problem is not searched
+        again.
         """
         numbered = (
             Problem(str(i), problem) if isinstance(problem, str) else problem
             for i, problem in enumerate(problems)
         )
         # whoever stops listening stops the search, at once
-        async with aclosing(self.driver(on_commit).run(numbered)) as results:
+        async with aclosing(self.driver(on_commit, events).run(numbered)) as results:
             async for result in results:
                 yield result
 

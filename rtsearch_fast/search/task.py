@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -97,7 +97,7 @@ class Running:
 
     job: Job
     claim: Claim
-    future: asyncio.Task[Outcome]
+    future: asyncio.Future[Outcome]
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +112,13 @@ class Task:
     running: deque[Running] = field(default_factory=deque)
     jobs_started: int = 0
     stop_reason: str | None = None
+    known: Sequence[Mapping[str, Any]] = ()  # simulations of an earlier session
     state: Any = None  # the method's own
+
+    def resume_at(self, seconds: float) -> None:
+        """Count the time from what an earlier session had spent."""
+        self.started_at = time.monotonic() - seconds
+        self.ledger.resume_at(seconds)
 
 
 class Method(Protocol):

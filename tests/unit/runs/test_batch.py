@@ -51,7 +51,7 @@ def run(
     async def work(store: RunStore | None) -> dict[str, list[dict[str, Any]]]:
         try:
             with Grader() as grader:
-                return await run_batch(
+                records = await run_batch(
                     items,
                     to_run or searchers(),
                     store,
@@ -60,6 +60,7 @@ def run(
                     on_result,
                     keep_trees=keep_trees,
                 )
+                return {method: list(found) for method, found in records.items()}
         finally:
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
