@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 from ..errors import DataError, InvalidArgumentError
 from ..evaluation.grade import Grader
 from ..policy.prompt import PromptTemplate
+from ..runs.folder import RunReader
 from ..runs.store import RunStore
 from ..search.tree_view import printable
 from ..training import export as rows_of
@@ -72,12 +73,12 @@ def harvest(
     splitter: str = "labelled",
     overwrite: Flag = False,
 ) -> int:
-    """Take all solutions, graded, out of files that rtsearch eval wrote.
+    """Take all solutions, graded, out of runs of rtsearch eval.
 
     Parameters
     ----------
     records
-        Files of rtsearch eval --output.
+        Folders of rtsearch eval --output, or files of rtsearch solve --output.
     output
         JSONL file of samples.
     problems
@@ -90,11 +91,11 @@ def harvest(
         Replace the output if it is there.
     """
     if not records:
-        raise InvalidArgumentError("give a file that rtsearch eval wrote (its --output)")
+        raise InvalidArgumentError("give a run that rtsearch eval wrote (its --output)")
     _check_output(output, overwrite, records)
     names = None if methods is None else [name.strip() for name in methods.split(",")]
     items = [] if problems is None else read_problems(problems)
-    found = (record for path in records for record in read_jsonl(path))
+    found = (record for path in records for record in _records(path))
     with Grader() as grader:
         samples = harvest_records(found, grader, items=items, splitter=splitter, methods=names)
     return _write(output, samples)
@@ -276,7 +277,7 @@ def export(
     Parameters
     ----------
     samples
-        JSONL file of samples; with --values tree, of what rtsearch eval --keep-trees wrote.
+        JSONL file of samples; with --values tree, a run of rtsearch eval.
     to
         TRL's prompt-completion (SFT, right ones only), preference (DPO), step-preference (DPO,
         steps that follow the same beginning), unpaired (KTO) or stepwise (process rewards); for
@@ -339,7 +340,8 @@ def export(
             for group in questions():
                 yield from label_steps(group, min_count=min_count)
             return
-        for problem, gold, trees in read_trees(samples):
+        run = _run(samples)
+        for problem, gold, trees in read_trees(samples, None if run is None else run.grouped()):
             met += len(trees)
             yield from label_trees(problem, trees, min_count=min_count, answer=gold)
 
@@ -480,6 +482,16 @@ def rewrite(
             "another model, more attempts or the level lenient"
         )
     return _write(output, result.samples)
+
+
+def _run(path: Path) -> RunReader | None:
+    """The run in a folder; None for a file."""
+    return RunReader(path) if path.is_dir() else None
+
+
+def _records(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
+    run = _run(path)
+    return read_jsonl(path) if run is None else chain.from_iterable(run.grouped())
 
 
 def _check_output(output: Path, overwrite: bool, inputs: Iterable[Path]) -> None:

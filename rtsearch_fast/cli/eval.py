@@ -15,9 +15,10 @@ from ..evaluation.data import Item
 from ..evaluation.grade import Grader
 from ..evaluation.table import render_table
 from ..runs.batch import run_batch, summarise
-from ..runs.store import RunStore
+from ..runs.folder import RunFolder, Shard
 from ..search.methods import METHODS
 from ..search.options import SearchOptions
+from ..search.tree_view import printable
 from .models import Models
 from .problems import read_problems
 from .progress import ProgressView
@@ -33,11 +34,11 @@ def evaluate(
     methods: Annotated[str, Parameter(alias="--approach")] = "cot,best_of_n,majority,mcts,mcts_g",
     limit: Annotated[int | None, Parameter(alias="--num-samples")] = None,
     start: int = 0,
-    output: Annotated[Path, Parameter(alias="-o")] = Path("results/eval.jsonl"),
+    output: Annotated[Path, Parameter(alias="-o")] = Path("results/eval"),
     resume: Annotated[bool, Parameter(negative=())] = False,
+    shard: str | None = None,
     splitter: str = "labelled",
     concurrency: int = 256,
-    keep_trees: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     recipe: Path | None = None,
     models: ModelFlags | None = None,
@@ -58,15 +59,17 @@ def evaluate(
     start
         Skip so many problems first.
     output
-        JSONL file of finished problems, one a line, written as each is finished.
+        Folder of the run. It keeps each finished problem with its tree and what is known of
+        unfinished trees; results.jsonl in it has the records, one a line.
     resume
-        Go on with the file of --output: what is in it is not computed again.
+        Go on with the run in --output: what is in it is not computed again.
+    shard
+        i/n: solve the i-th of n parts of the problems only, each into a folder of its own; rtsearch
+        merge puts them together.
     splitter
         What a step is: labelled, string:SEP, regex:PATTERN, tokens:N, think.
     concurrency
         Most problems under search at once; --sequences says how many it takes.
-    keep_trees
-        Write the trees of mcts and mcts_g into the records, for rtsearch data export.
     dry_run
         Check everything that can be checked without a model, and stop.
     recipe
@@ -79,30 +82,53 @@ def evaluate(
     limits = (budget or BudgetFlags()).to_budget(models.default_tokens)
     options = options or SearchOptions()
     check_search(names, limits, options, splitter)
+    part = Shard() if shard is None else Shard.parse(shard)
+    own = part.take(items)
+    if not own:
+        raise InvalidArgumentError(
+            f"--shard {shard}: of {len(items)} problems none is in this part; use fewer parts"
+        )
+    _check_output(output)
     if dry_run:
-        print(f"{len(items)} problems, {len(names)} methods, {limits}")
+        print(f"{len(own)} problems, {len(names)} methods, {limits}")
         return 0
     loaded = Models(models)
     searchers = [loaded.searcher(name, limits, options, splitter, concurrency) for name in names]
-    header = {"data": str(data), "methods": names, "budget": asdict(limits)}
+    settings = {
+        "methods": names,
+        "budget": asdict(limits),
+        "options": asdict(options),
+        "splitter": splitter,
+        "policy": loaded.policy.name,
+        "reward": loaded.reward.name,
+    }
 
-    async def work(store: RunStore, view: ProgressView) -> dict[str, list[dict[str, Any]]]:
+    async def work(store: RunFolder, view: ProgressView) -> str:
         try:
             await loaded.check_reward()
             with Grader() as grader:
-                return await run_batch(items, searchers, store, grader, view, keep_trees=keep_trees)
+                found = await run_batch(own, searchers, store, grader, view, keep_trees=True)
+                return render_table(summarise(found, view.seconds))
         finally:
             await loaded.aclose()
 
-    with RunStore(output, header=header, resume=resume) as store, ProgressView() as view:
-        if store.warning:
-            print(f"rtsearch: {store.warning}", file=sys.stderr)
-        records = asyncio.run(work(store, view))
-    print(render_table(summarise(records, view.seconds)))
-    print(f"\n{len(items)} problems of {data} at {_describe(limits)} each; records in {output}")
+    folder = RunFolder(output, settings, items, shard=part, resume=resume, note=str(data))
+    with folder as store, ProgressView() as view:
+        for damage in store.damage:
+            print(f"rtsearch: {printable(damage)}", file=sys.stderr)
+        table = asyncio.run(work(store, view))
+    print(table)
+    print(f"\n{len(own)} problems of {data} at {_describe(limits)} each; the run is in {output}")
     if view.resumed:
         print("seconds: only of what this session computed")
     return 0
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix in {".jsonl", ".json"} or output.is_file():
+        raise InvalidArgumentError(
+            f"--output {output}: a run is a folder; name one (its results.jsonl has the records)"
+        )
 
 
 def method_names(methods: str) -> list[str]:

@@ -238,4 +238,4 @@ def _row(method: str, records: Iterable[Mapping[str, Any]], seconds: float) -> R
             counts.update({name: record[name] for name in ("correct", "correct_relative", "found")})
             counts.update({name: usage[name] for name in ("policy_tokens", "reward_tokens")})
     names = ("n", "correct", "correct_relative", "found", "policy_tokens", "reward_tokens")
-    return Row(method, *(counts[name] for name in names), seconds=seconds)
+    return Row(method, **{name: counts[name] for name in names}, seconds=seconds)

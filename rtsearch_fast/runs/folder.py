@@ -105,6 +105,8 @@ class RunReader:
     settings : dict
     version : str
         Of the rtsearch that made it.
+    note : str
+        Where the problems come from.
     shard : Shard
     done : dict of str to Done
         Finished problems by key.
@@ -122,6 +124,7 @@ class RunReader:
         about = _read_about(self.path)
         self.settings: dict[str, Any] = about["settings"]
         self.version: str = about["version"]
+        self.note: str = about["note"]
         self.shard = Shard.parse(about["shard"])
         self.done: dict[str, Done] = {}
         self._events: dict[str, list[Place]] = {}
@@ -214,6 +217,15 @@ class RunReader:
         for key in self.ordered():
             yield self.record(key, with_tree=with_trees)
 
+    def grouped(self) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+        """All records with their trees, those of one problem together, each with its place."""
+        groups: dict[str, list[str]] = {}
+        for key in self.ordered():
+            groups.setdefault(self.done[key].unique_id, []).append(key)
+        for unique_id, keys in groups.items():
+            where = f"{self.path}, problem {unique_id}"
+            yield [(where, self.record(key, with_tree=True)) for key in keys]
+
     def ordered(self) -> list[str]:
         """The keys of finished problems, by method and in the order of the problems."""
         methods = {method: number for number, method in enumerate(self.methods)}
@@ -273,6 +285,8 @@ class RunFolder(RunReader):
     shard : Shard, optional
     resume : bool
         Go on with a run, instead of refusing it.
+    note : str
+        For human readers: where the problems come from.
     """
 
     def __init__(
@@ -283,6 +297,7 @@ class RunFolder(RunReader):
         *,
         shard: Shard | None = None,
         resume: bool = False,
+        note: str = "",
     ) -> None:
         path = Path(path)
         problems = b"".join(_problem_line(item) for item in items)
@@ -293,18 +308,14 @@ class RunFolder(RunReader):
         }
         self._lock_fd = _lock(path)
         try:
-            begun = (path / _RUN).exists()
-            if begun or (path / _JOURNAL).exists():
-                if not resume:
-                    raise RunStoreError(
-                        f"{path}: holds a run; pass --resume to go on with it or choose another "
-                        "--output"
-                    )
-            if begun:
-                _check_same(path, settings, shard or Shard())
-            else:
+            if not resume and ((path / _RUN).exists() or (path / _JOURNAL).exists()):
+                raise RunStoreError(
+                    f"{path}: holds a run; pass --resume to go on with it or choose another "
+                    "--output"
+                )
+            if not (path / _RUN).exists() or _grows(path, settings, shard or Shard(), problems):
                 _refuse_strange(path)
-                _write_about(path, settings, shard or Shard(), problems)
+                _write_about(path, settings, shard or Shard(), problems, note)
             super().__init__(path)
         except BaseException:
             self._unlock()
@@ -360,9 +371,9 @@ class RunFolder(RunReader):
         """Where a searcher keeps its events; `keys` are those of its problems' ids."""
         return _Log(self, keys)
 
-    def finalize(self) -> None:
+    def finalize(self, order: Iterable[str]) -> None:
         """Write the results in order, and put the journal in order, without what is done with."""
-        order = self.ordered()
+        order = [key for key in order if key in self.done]
         with reporting(f"{self.path}: the results cannot be written (%s); make room, --resume"):
             records = (json_line({"key": key, **self.record(key)}) for key in order)
             replace_file(self.path / _RESULTS, records)
@@ -393,7 +404,11 @@ def is_run(path: str | os.PathLike[str]) -> bool:
 
 
 def write_merged(
-    path: Path, settings: Mapping[str, Any], items: Iterable[Item], lines: Iterable[bytes]
+    path: Path,
+    settings: Mapping[str, Any],
+    items: Iterable[Item],
+    lines: Iterable[bytes],
+    note: str,
 ) -> None:
     """Make a run folder of journal lines that others wrote."""
     fd = _lock(path)
@@ -404,7 +419,7 @@ def write_merged(
         problems = b"".join(map(_problem_line, items))
         with reporting(f"{path}: cannot be written (%s)"):
             replace_file(path / _JOURNAL, lines)
-        _write_about(path, settings, Shard(), problems)
+        _write_about(path, settings, Shard(), problems, note)
     finally:
         os.close(fd)
 
@@ -441,11 +456,14 @@ def _refuse_strange(path: Path) -> None:
         )
 
 
-def _write_about(path: Path, settings: Mapping[str, Any], shard: Shard, problems: bytes) -> None:
+def _write_about(
+    path: Path, settings: Mapping[str, Any], shard: Shard, problems: bytes, note: str
+) -> None:
     """The settings last: a folder without them has not begun."""
     about = {
         "format": _FORMAT,
         "version": __version__,
+        "note": note,
         "shard": str(shard),
         "settings": settings,
         "hash": _hash(settings),
@@ -460,7 +478,7 @@ def _read_about(path: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(file.read_bytes())
         form, version, settings = about["format"], about["version"], about["settings"]
-        shard, digest = about["shard"], about["hash"]
+        shard, digest, note = about["shard"], about["hash"], about["note"]
     except FileNotFoundError:
         hint = "rtsearch eval --output makes one"
         raise RunStoreError(f"{path}: is no run folder (it has no {_RUN}); {hint}") from None
@@ -478,7 +496,11 @@ def _read_about(path: Path) -> dict[str, Any]:
             f"{path}: has the format {form!r} of rtsearch {version}, this one reads {_FORMAT!r}; "
             "use that version, or choose another --output"
         )
-    if not isinstance(settings, dict) or digest != _hash(settings) or not isinstance(shard, str):
+    if (
+        not isinstance(settings, dict)
+        or digest != _hash(settings)
+        or not (isinstance(shard, str) and isinstance(note, str))
+    ):
         raise RunStoreError(
             f"{file}: was changed by hand (its hash differs); put the settings back, or choose "
             "another --output"
@@ -486,24 +508,40 @@ def _read_about(path: Path) -> dict[str, Any]:
     return about
 
 
-def _check_same(path: Path, settings: Mapping[str, Any], shard: Shard) -> None:
+def _grows(path: Path, settings: Mapping[str, Any], shard: Shard, problems: bytes) -> bool:
+    """Whether methods or problems were added to those of a run; other differences are refused."""
     about = _read_about(path)
     if about["version"] != __version__:
         raise RunStoreError(
-            f"{path}: was begun by rtsearch {about['version']}, this is {__version__}, and a search "
-            "may differ between them; go on with that version, or choose another --output"
+            f"{path}: was begun by rtsearch {about['version']}, this is {__version__}, and a "
+            "search may differ between them; go on with that version, or choose another --output"
         )
-    if difference := first_difference(about["settings"], settings):
-        name, there, here = difference
-        raise RunStoreError(
-            f"{path}: was begun with {name} {there}, now it is {here}; use the same settings to "
-            "go on, or choose another --output"
-        )
+    advice = "use the same to go on, or choose another --output"
+    there = about["settings"]
+    known = {**settings, **{name: there.get(name) for name in _GROWING}}
+    if difference := first_difference(there, known):
+        name, before, now = difference
+        raise RunStoreError(f"{path}: was begun with {name} {before}, now it is {now}; {advice}")
     if about["shard"] != str(shard):
         raise RunStoreError(
             f"{path}: holds shard {about['shard']}, not {shard}; give each shard a folder of its "
             "own, then rtsearch merge"
         )
+    methods = there["methods"]
+    if settings["methods"][: len(methods)] != methods:
+        names = ",".join(methods)
+        raise RunStoreError(f"{path}: was begun with the methods {names}; name them first")
+    with reporting(f"{path / _PROBLEMS}: cannot be read (%s)"):
+        earlier = (path / _PROBLEMS).read_bytes()
+    if not problems.startswith(earlier):
+        raise RunStoreError(
+            f"{path}: was begun with {there['num_problems']} other problems; {advice}"
+        )
+    return bool(there != settings)
+
+
+#: What may be more when a run is resumed.
+_GROWING = ("methods", "problems", "num_problems")
 
 
 def first_difference(there: Any, here: Any, name: str = "") -> tuple[str, str, str] | None:

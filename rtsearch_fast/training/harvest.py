@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import DataError
@@ -137,10 +137,19 @@ class Grown(NamedTuple):
     trees: list[SearchTree]
 
 
-def read_trees(path: str | os.PathLike[str]) -> Iterator[Grown]:
+def read_trees(
+    path: str | os.PathLike[str],
+    groups: Iterable[Sequence[tuple[str, Mapping[str, Any]]]] | None = None,
+) -> Iterator[Grown]:
     """The trees in a file of records, problem by problem, with those of one problem in memory.
 
     Records without a tree are passed over, and those of a search that was met before.
+
+    Parameters
+    ----------
+    path : path-like
+    groups : iterable of sequence of (str, mapping), optional
+        The records of each problem, each with where it stands, if `path` is not a JSONL file.
 
     Raises
     ------
@@ -148,7 +157,9 @@ def read_trees(path: str | os.PathLike[str]) -> Iterator[Grown]:
         The file cannot be read, a line is no record or its tree is damaged, or there is no tree.
     """
     records = trees = 0
-    for group in read_grouped(path, "unique_id"):
+    found: Iterable[Sequence[tuple[str, Mapping[str, Any]]]]
+    found = read_grouped(path, "unique_id") if groups is None else groups
+    for group in found:
         records += len(group)
         grown: dict[Problem, Grown] = {}  # problems of rtsearch solve "..." all have the same id
         met: set[tuple[Problem, str]] = set()
@@ -169,8 +180,8 @@ def read_trees(path: str | os.PathLike[str]) -> Iterator[Grown]:
         yield from grown.values()
     if not trees:
         raise DataError(
-            f"{os.fspath(path)}: none of {records} records has a tree: give --keep-trees to "
-            "rtsearch eval or solve, and a method that grows one (mcts, mcts_g)"
+            f"{os.fspath(path)}: none of {records} records has a tree: take a run of rtsearch "
+            "eval, or rtsearch solve --keep-trees, of a method that grows one (mcts, mcts_g)"
         )
 
 

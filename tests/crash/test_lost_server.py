@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import time
 
-from eval_process import PROBLEMS, Run, whole_lines
+from eval_process import PROBLEMS, Run, results, whole_lines
 from toy_text import start_toy_server
 
 
@@ -27,7 +26,7 @@ def restart(run: Run) -> None:
 
 
 def test_run_when_its_server_is_restarted_waits_and_ends_with_the_same_bytes(run, tmp_path):
-    undisturbed, output = tmp_path / "undisturbed.jsonl", tmp_path / "out.jsonl"
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "out"
     run.finish(undisturbed)
     process = lose_server(run, output)
     records = len(whole_lines(output))
@@ -37,13 +36,13 @@ def test_run_when_its_server_is_restarted_waits_and_ends_with_the_same_bytes(run
     restart(run)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert output.read_bytes() == undisturbed.read_bytes()
+    assert results(output) == results(undisturbed)
     assert "is lost; waiting for it, up to 300 s" in err and "is back after" in err
     assert err.count("\n") == 2 and err.count("rtsearch: ") == 2
 
 
 def test_run_when_its_server_stays_away_ends_in_one_line_and_can_be_resumed(run, tmp_path):
-    undisturbed, output = tmp_path / "undisturbed.jsonl", tmp_path / "out.jsonl"
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "out"
     run.finish(undisturbed)
     process = lose_server(run, output, "--patience", "1")
     _, err = process.communicate(timeout=60)
@@ -52,17 +51,15 @@ def test_run_when_its_server_stays_away_ends_in_one_line_and_can_be_resumed(run,
     assert "is lost" in lost
     assert end.startswith("rtsearch: http://127.0.0.1:") and "start it again" in end
     assert "--resume" in end and "Traceback" not in err
-    kept = output.read_bytes()
-    assert kept.endswith(b"\n")
-    records = [json.loads(line) for line in kept.splitlines()]
+    records = whole_lines(output)
     assert PROBLEMS <= len(records) < 3 * PROBLEMS
     restart(run)
     run.finish(output, "--resume")
-    assert output.read_bytes() == undisturbed.read_bytes()
+    assert results(output) == results(undisturbed)
 
 
 def test_run_when_interrupted_while_it_waits_ends_at_once(run, tmp_path):
-    process = lose_server(run, tmp_path / "out.jsonl")
+    process = lose_server(run, tmp_path / "out")
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 
 import pytest
-from eval_process import PROBLEMS, whole_lines
+from eval_process import PROBLEMS, results, whole_lines
 
 pytest.importorskip("cyclopts")
 
@@ -15,7 +14,7 @@ KILLS = 10
 
 
 def test_run_when_killed_many_times_ends_with_the_bytes_of_an_undisturbed_one(run, tmp_path):
-    undisturbed, output = tmp_path / "undisturbed.jsonl", tmp_path / "out.jsonl"
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "out"
     run.finish(undisturbed)
     total_requests = len(run.server.bodies)
     rng = random.Random(0)
@@ -30,25 +29,28 @@ def test_run_when_killed_many_times_ends_with_the_bytes_of_an_undisturbed_one(ru
         done = len(records)
     assert 0 < done < 3 * PROBLEMS
     out = run.finish(output, "--resume")
-    assert output.read_bytes() == undisturbed.read_bytes()
+    assert results(output) == results(undisturbed)
     assert out.count("95 % interval") == 1
-    assert sorted(path.name for path in tmp_path.glob("out*")) == [
-        "out.jsonl",
-        "out.jsonl.timing.jsonl",
+    assert (output / "journal.jsonl").read_bytes() == (undisturbed / "journal.jsonl").read_bytes()
+    assert sorted(path.name for path in output.iterdir()) == [
+        "journal.jsonl",
+        "lock",
+        "problems.jsonl",
+        "results.jsonl",
+        "run.json",
+        "timing.jsonl",
     ]
 
 
 def test_run_when_interrupted_by_ctrl_c_exits_130_and_can_be_resumed(run, tmp_path):
-    undisturbed, output = tmp_path / "undisturbed.jsonl", tmp_path / "out.jsonl"
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "out"
     run.finish(undisturbed)
     requests = len(run.server.bodies) // 2
     code, err = run.interrupt(output, requests, signal.SIGINT)
     assert code == 130, err
     assert err.startswith("rtsearch: interrupted; ") and err.count("\n") == 1
     assert "--resume" in err
-    kept = output.read_bytes()
-    assert kept.endswith(b"\n")
-    records = [json.loads(line) for line in kept.splitlines()]
+    records = whole_lines(output)
     assert 0 < len(records) < 3 * PROBLEMS
     run.finish(output, "--resume")
-    assert output.read_bytes() == undisturbed.read_bytes()
+    assert results(output) == results(undisturbed)

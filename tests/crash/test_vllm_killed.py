@@ -25,7 +25,7 @@ def test_eval_when_vllm_is_killed_waits_for_it_and_does_nothing_twice(
     folder = model_folder()
     monkeypatch.setenv("RTSEARCH_CACHE", str(tmp_path / "cache"))
     options = ServerOptions(max_model_len=2048, max_num_seqs=16, kv_cache_gib=1)
-    data, output = tmp_path / "problems.jsonl", tmp_path / "out.jsonl"
+    data, output = tmp_path / "problems.jsonl", tmp_path / "out"
     with open(data, "w") as file:
         for i in range(PROBLEMS):
             line = {"id": i, "problem": f"What is {i + 2} * 3 + {i}?", "answer": str(4 * i + 6)}

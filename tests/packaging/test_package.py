@@ -85,7 +85,15 @@ ALLOWED: dict[str, set[str]] = {
         "aio",
         "errors",
     },
-    "runs": {"evaluation", "search", "policy.protocol", "reward.protocol", "aio", "errors"},
+    "runs": {
+        "evaluation",
+        "__version__",
+        "search",
+        "policy.protocol",
+        "reward.protocol",
+        "aio",
+        "errors",
+    },
 }
 
 

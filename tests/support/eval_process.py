@@ -15,7 +15,7 @@ from typing import Any
 from toy_models import total, toy_problem
 from toy_text import POLICY_TEMPLATE, REWARD_TEMPLATE
 
-__all__ = ["PROBLEMS", "Run", "whole_lines"]
+__all__ = ["PROBLEMS", "Run", "results", "whole_lines"]
 
 PROBLEMS = 12
 
@@ -69,6 +69,13 @@ class Run:
 
 
 def whole_lines(output: Path) -> list[dict[str, Any]]:
-    """The records of a file whose last line may be torn; any other bad line is an error."""
-    lines = output.read_bytes().splitlines(keepends=True) if output.exists() else []
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+    """The records of a run, finished or not, whose last line may be torn."""
+    path = output / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
+    return [{"key": e["done"], **e["record"]} for e in entries if "done" in e]
+
+
+def results(output: Path) -> bytes:
+    """The final file of a run."""
+    return (output / "results.jsonl").read_bytes()

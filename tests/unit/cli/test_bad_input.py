@@ -200,18 +200,20 @@ MODELS = {
 
 OUTPUT = "eval {problems} --methods cot {toy} -o "
 OUTPUTS = {
-    "exists": Case(
-        OUTPUT + "{data}", ("{data}: exists", "--resume", "--output"), b'{"key": "a"}\n'
-    ),
     "exists, to solve": Case("solve '1 2' {toy} -o {data}", ("{data}: exists", "--resume"), b"x\n"),
     "foreign file": Case(
-        OUTPUT + "{data} --resume", ("{data}, line 1", "not a record"), b"my thesis\n"
+        "solve '1 2' {toy} -o {data} --resume", ("{data}, line 1", "not a record"), b"my thesis\n"
     ),
-    "foreign JSON": Case(OUTPUT + "{data} --resume", ("line 1", "not a record"), b'{"a": 1}\n'),
-    "a folder as output": Case(OUTPUT + "{folder}", ("{folder}", "directory", "--output")),
-    "below a file": Case(OUTPUT + "{problems}/out.jsonl", ("cannot be opened", "--output")),
-    "not writable": Case(OUTPUT + "/proc/self/out.jsonl", ("cannot be opened", "--output")),
-    "a device": Case(OUTPUT + "/dev/full", ("/dev/full", "not a plain file", "--output")),
+    "foreign JSON": Case(
+        "solve '1 2' {toy} -o {data} --resume", ("line 1", "not a record"), b'{"a": 1}\n'
+    ),
+    "a file as run": Case(OUTPUT + "{data}", ("{data}", "a run is a folder", "--output"), b""),
+    "a name of a file": Case(OUTPUT + "new.jsonl", ("new.jsonl", "results.jsonl")),
+    "a folder of something else": Case(OUTPUT + "{folder}", ("{folder}", "is no run folder")),
+    "below a file": Case(OUTPUT + "{problems}/out", ("cannot be made", "--output")),
+    "not writable": Case(OUTPUT + "/proc/self/out", ("cannot be made", "--output")),
+    "a device": Case("solve '1 2' {toy} -o /dev/full", ("/dev/full", "not a plain file")),
+    "a device as run": Case(OUTPUT + "/dev/full", ("/dev/full: cannot be made", "--output")),
 }
 
 CASES = {**ARGUMENTS, **FILES, **MODELS, **OUTPUTS}
@@ -245,7 +247,7 @@ def test_input_when_bad_is_answered_by_one_line(
         places |= {"server": server.base_url, "toy": shlex.join(toy_flags(server))}
     arguments = case.arguments
     if "-o " not in arguments and arguments.startswith("eval"):
-        arguments += f" -o {tmp_path}/out.jsonl"
+        arguments += f" -o {tmp_path}/out"
     outcome = rtsearch(*shlex.split(arguments.format(**places)))
     for word in case.words:
         assert word.format(**places) in outcome.error
@@ -263,18 +265,20 @@ def test_table_when_counted_is_large_enough():
 def test_output_when_another_process_writes_it_is_refused(
     rtsearch, start_server, toy_flags, problems, tmp_path
 ):
-    output = tmp_path / "out.jsonl"
-    with open(output, "ab") as other:
+    output = tmp_path / "out"
+    output.mkdir()
+    with open(output / "lock", "ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         outcome = rtsearch("eval", problems, *toy_flags(start_server()), "-o", output)
-    assert "another process is writing it" in outcome.error
-    assert "wait for that run to end or choose another --output" in outcome.error
+    assert "another process is writing this run" in outcome.error
+    assert "wait for it to end or choose another --output" in outcome.error
 
 
 def test_output_when_the_disk_is_full_keeps_what_was_written(
     start_server, toy_flags, problems, tmp_path, rtsearch
 ):
-    output = tmp_path / "out.jsonl"
+    output = tmp_path / "out"
+    journal = output / "journal.jsonl"
     arguments = ["eval", problems, "--methods", "cot,majority", "--budget-tokens", 300,
                  *toy_flags(start_server()), "-o", output]  # fmt: skip
     full = subprocess.run(
@@ -282,16 +286,17 @@ def test_output_when_the_disk_is_full_keeps_what_was_written(
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)),
     )
     assert full.returncode == 1, full.stderr
-    assert full.stderr.startswith(f"rtsearch: {output}: cannot write (File too large)")
+    assert full.stderr.startswith(f"rtsearch: {journal}: cannot write (File too large)")
     assert full.stderr.count("\n") == 1 and "make room and go on with --resume" in full.stderr
-    kept = output.read_bytes()
-    assert kept.count(b"\n") >= 2 and kept.endswith(b"\n") and len(kept) <= 6000
+    kept = journal.read_bytes()
+    assert kept.count(b"\n") >= 2 and kept.endswith(b"\n") and len(kept) <= 9000
     assert rtsearch(*arguments, "--resume").code == 0
-    lines = output.read_bytes().splitlines()
-    assert len(lines) == 8 and set(kept.splitlines()) <= set(lines)
+    lines = journal.read_bytes().splitlines()
+    done = {line for line in kept.splitlines() if b'"done":' in line[:30]}
+    assert len(lines) == 8 and done and done <= set(lines)
 
 
 def test_interrupt_when_the_program_is_still_starting_is_one_line():

@@ -99,13 +99,15 @@ def test_solve_when_given_an_output_keeps_and_resumes(
     assert output.read_bytes() == written and len(server.bodies) == asked
 
 
+RESULTS = "results.jsonl"
+
 # --- eval --------------------------------------------------------------------------------
 
 
 def test_eval_when_run_prints_a_table_of_all_methods(
     rtsearch, start_server, toy_flags, problems, tmp_path
 ):
-    output = tmp_path / "out.jsonl"
+    output = tmp_path / "out"
     methods = ",".join(METHODS)
     flags = toy_flags(start_server())
     outcome = rtsearch("eval", problems, "--methods", methods, *BUDGET, *flags, "-o", output)
@@ -116,8 +118,8 @@ def test_eval_when_run_prints_a_table_of_all_methods(
     assert [row.split()[0] for row in rows] == list(METHODS)
     for row in rows:
         assert re.search(r"^\w+ +4 +\d+\.0 % +\d+\.\d - \d+\.\d % ", row), row
-    assert f"4 problems of {problems} at 300 tokens each; records in {output}" in outcome.out
-    records = [json.loads(line) for line in output.read_text().splitlines()]
+    assert f"4 problems of {problems} at 300 tokens each; the run is in {output}" in outcome.out
+    records = [json.loads(line) for line in (output / RESULTS).read_text().splitlines()]
     assert [record["method"] for record in records] == [m for m in METHODS for _ in range(4)]
     for record in records:
         assert record["usage"]["policy_tokens"] + record["usage"]["reward_tokens"] <= 300
@@ -129,40 +131,41 @@ def test_eval_when_run_prints_a_table_of_all_methods(
 def test_eval_when_resumed_computes_nothing_again(
     rtsearch, start_server, toy_flags, problems, tmp_path
 ):
-    server, output = start_server(), tmp_path / "out.jsonl"
+    server, output = start_server(), tmp_path / "out"
     arguments = ["eval", problems, "--methods", "cot,majority", *BUDGET, *toy_flags(server)]
     arguments += ["-o", output]
     assert rtsearch(*arguments, "--limit", 2).code == 0
-    written, asked = output.read_bytes(), len(server.bodies)
+    written, asked = (output / RESULTS).read_bytes(), len(server.bodies)
     again = rtsearch(*arguments, "--limit", 2, "--resume")
     assert again.code == 0 and "seconds: only of what this session computed" in again.out
-    assert output.read_bytes() == written and len(server.bodies) == asked
+    assert (output / RESULTS).read_bytes() == written and len(server.bodies) == asked
     assert rtsearch(*arguments, "--resume").code == 0
     assert len(server.bodies) > asked
-    undisturbed = tmp_path / "undisturbed.jsonl"
+    undisturbed = tmp_path / "undisturbed"
     assert rtsearch(*arguments[:-1], undisturbed).code == 0
-    assert undisturbed.read_bytes() == output.read_bytes()
+    assert (undisturbed / RESULTS).read_bytes() == (output / RESULTS).read_bytes()
 
 
 def test_eval_when_a_record_was_torn_says_so_and_mends_it(
     rtsearch, start_server, toy_flags, problems, tmp_path
 ):
-    output = tmp_path / "out.jsonl"
+    output = tmp_path / "out"
     arguments = ["eval", problems, "--methods", "cot", *toy_flags(start_server()), "-o", output]
     assert rtsearch(*arguments).code == 0
-    written = output.read_bytes()
-    output.write_bytes(written[:-20])
+    journal = output / "journal.jsonl"
+    written = journal.read_bytes()
+    journal.write_bytes(written[:-20])
     outcome = rtsearch(*arguments, "--resume")
-    assert outcome.code == 0 and output.read_bytes() == written
-    assert outcome.err.startswith(f"rtsearch: {output}: removed ")
-    assert "removed" not in outcome.out
+    assert outcome.code == 0 and journal.read_bytes() == written
+    assert outcome.err.startswith(f"rtsearch: {journal}: the last ")
+    assert "cut off" not in outcome.out
 
 
 def test_eval_when_dry_asks_no_model(rtsearch, problems, tmp_path):
-    outcome = rtsearch("eval", problems, "--dry-run", "-o", tmp_path / "out.jsonl")
+    outcome = rtsearch("eval", problems, "--dry-run", "-o", tmp_path / "out")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.startswith("4 problems, 5 methods")
-    assert not (tmp_path / "out.jsonl").exists()
+    assert not (tmp_path / "out").exists()
 
 
 # --- doctor ------------------------------------------------------------------------------
@@ -254,7 +257,7 @@ def test_eval_when_recorded_can_be_replayed_without_a_server(
     server.close()
     replayed = rtsearch(*arguments, "--replay", answers, "-o", tmp_path / "b")
     assert (replayed.code, replayed.err) == (0, "")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a" / RESULTS).read_bytes() == (tmp_path / "b" / RESULTS).read_bytes()
     # majority draws the solutions of best_of_n, which are known by then
     requests = [json.loads(line) for line in answers.read_text().splitlines() if '"key"' in line]
     assert len(requests) == len({request["key"] for request in requests})

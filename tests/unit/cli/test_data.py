@@ -33,10 +33,10 @@ def test_records_when_taken_all_the_way_become_rows(
     rtsearch, start_server, toy_flags, problems, tmp_path
 ):
     flags = toy_flags(start_server())
-    names = ("eval", "all", "clean", "kept", "chosen")
-    records, every, clean, kept, chosen = (tmp_path / f"{name}.jsonl" for name in names)
+    names, records = ("all", "clean", "kept", "chosen"), tmp_path / "run"
+    every, clean, kept, chosen = (tmp_path / f"{name}.jsonl" for name in names)
     outcome = rtsearch("eval", problems, "--methods", "mcts,majority", "--budget-tokens", 900,
-                       *flags, "--keep-trees", "-o", records)  # fmt: skip
+                       *flags, "-o", records)  # fmt: skip
     assert outcome.code == 0, outcome
     outcome = rtsearch("data", "harvest", records, "-o", every)
     assert outcome.code == 0 and " samples of 4 questions (" in outcome.out

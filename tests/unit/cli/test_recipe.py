@@ -162,7 +162,7 @@ def test_eval_when_values_look_like_variables_takes_them_literally(parsed, write
 
 
 def test_solve_when_given_a_recipe_takes_how_to_search_and_not_what(parsed, write):
-    path = write(EVAL + "  limit: 2\n  output: out.jsonl\n  resume: true\n  width: 3\n")
+    path = write(EVAL + "  limit: 2\n  output: out\n  resume: true\n  width: 3\n")
     typed = parsed("solve", "1 2", "--method", "mcts_g", "--budget-tokens", 800, "--width", 3)
     assert parsed("solve", "1 2", "--recipe", path) == typed
 
@@ -176,7 +176,7 @@ def test_solve_when_the_recipe_has_several_methods_wants_one(rtsearch, parsed, w
 
 def test_recipe_when_run_solves(rtsearch, write, start_server, toy_flags, problems, tmp_path):
     path, server = write(EVAL), start_server()
-    flags = [*toy_flags(server), "-o", tmp_path / "out.jsonl"]
+    flags = [*toy_flags(server), "-o", tmp_path / "out"]
     outcome = rtsearch("eval", problems, "--recipe", path, *flags)
     assert (outcome.code, outcome.err) == (0, "")
     assert "at 800 tokens each" in outcome.out

@@ -120,7 +120,7 @@ def test_search_when_a_golden_score_is_missed_does_not_begin(
 ):
     server = sure_server(start_server)
     file = ("-f", problems) if command == "solve" else (problems,)
-    golden = ("--reward-golden", record(0.9), "-o", tmp_path / "out.jsonl")
+    golden = ("--reward-golden", record(0.9), "-o", tmp_path / "out")
     outcome = rtsearch(command, *file, *golden, *BUDGET, *toy_flags(server))
     assert "golden.json: 1 of 1 golden scores are missed by more than 0.05" in outcome.error
     assert "expected 0.9000, found 0.5000: recorded of x, this is test-model/" in outcome.error

@@ -121,7 +121,7 @@ def test_search_when_events_are_of_another_search_starts_from_what_fits(method):
     log = Log(strange.events)
     results, asked = search(log, method)
     assert same(results, undisturbed)
-    assert asked and ("p0", 0) in log.numbers or method == "beam"
+    assert (asked and ("p0", 0) in log.numbers) or method == "beam"
     assert {n: len(e) for n, e in log.events.items()} == {
         n: len(e) for n, e in whole.events.items()
     }
