@@ -19,6 +19,7 @@ from .doctor import doctor
 from .engine import engine_app
 from .eval import evaluate
 from .recipe import RecipeDefaults
+from .runs import merge, runs, show
 from .settings import STDIN
 from .solve import solve
 from .study import study_app
@@ -33,6 +34,9 @@ app = App(
 )
 app.command(solve)
 app.command(evaluate, name="eval")
+app.command(runs)
+app.command(show)
+app.command(merge)
 app.command(doctor)
 app.command(bench)
 app.command(engine_app)
@@ -61,8 +65,8 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         _complain(
-            "interrupted; problems finished before are in the file of --output, if one was given, "
-            "and --resume goes on with the rest"
+            "interrupted; what was finished before is in --output, if it was given, and --resume "
+            "goes on with the rest"
         )
         return 130
     return code or 0

@@ -218,7 +218,7 @@ def grade_result(grader: Grader, result: SearchResult, item: Item) -> dict[str, 
 
 
 def summarise(
-    records: Mapping[str, Sequence[Mapping[str, Any]]],
+    records: Mapping[str, Iterable[Mapping[str, Any]]],
     seconds: Mapping[str, float] | None = None,
 ) -> list[Row]:
     """One row a method over the graded records; `seconds` is the wall time of each method."""

@@ -259,9 +259,9 @@ def test_folder_when_its_settings_are_lost_is_known_by_its_keys(begun, undisturb
     (begun / "run.json").unlink()
     with pytest.raises(RunStoreError, match="pass --resume"):
         open_again(begun, resume=False)
-    with RunFolder(begun, SETTINGS, ITEMS, resume=True) as store:
-        with pytest.raises(RunStoreError, match="records of other settings"):
-            store.expect(["another"])
+    store = RunFolder(begun, SETTINGS, ITEMS, resume=True)
+    with store, pytest.raises(RunStoreError, match="records of other settings"):
+        store.expect(["another"])
     run(begun)
     assert content(begun) == content(undisturbed)
 

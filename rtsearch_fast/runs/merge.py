@@ -1,0 +1,91 @@
+"""Shards of one run, put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..errors import InvalidArgumentError, RunStoreError
+from .folder import RunReader, first_difference, write_merged
+
+__all__ = ["merge_runs"]
+
+
+def merge_runs(
+    output: str | os.PathLike[str], folders: Sequence[str | os.PathLike[str]]
+) -> tuple[int, int]:
+    """Make one run folder of several of the same settings and problems.
+
+    Unfinished trees come along: the merged run goes on with ``--resume``.
+
+    Parameters
+    ----------
+    output : path-like
+        The new folder.
+    folders : sequence of path-like
+        At least one. A problem that several have finished must have the same record in each.
+
+    Returns
+    -------
+    int, int
+        Records merged, and how many there are when all is finished.
+
+    Raises
+    ------
+    RunStoreError
+        Folders are of different runs, contradict each other or are being written; or the output
+        cannot be written.
+    """
+    if not folders:
+        raise InvalidArgumentError("name the run folders to merge")
+    with ExitStack() as stack:
+        readers = [stack.enter_context(RunReader(folder)) for folder in folders]
+        first = readers[0]
+        owner: dict[str, RunReader] = {}
+        for reader in readers:
+            _check(first, reader)
+            for key in reader.done:
+                known = owner.setdefault(key, reader)
+                if known.raw(key) != reader.raw(key):
+                    raise RunStoreError(
+                        f"{reader.path}: its record of problem {reader.done[key].unique_id!r} by "
+                        f"{reader.done[key].method} is not that of {known.path}; leave one out"
+                    )
+        begun: dict[str, RunReader] = {}
+        for reader in readers:
+            for key, events in reader.unfinished().items():
+                if key not in owner and (key not in begun or begun[key].unfinished()[key] < events):
+                    begun[key] = reader
+
+        def lines() -> Iterator[bytes]:
+            for key in _ordered(first, owner):
+                yield owner[key].raw(key)
+            for key in sorted(begun):
+                yield from begun[key].raw_events(key)
+
+        write_merged(Path(output), first.settings, first.items(), lines(), first.note)
+        return len(owner), len(first.methods) * first.settings["num_problems"]
+
+
+def _check(first: RunReader, reader: RunReader) -> None:
+    if reader.is_running():
+        raise RunStoreError(f"{reader.path}: is being written; wait for that process to end")
+    if difference := first_difference(first.settings, reader.settings):
+        name, there, here = difference
+        raise RunStoreError(
+            f"{reader.path}: has {name} {here}, {first.path} has {there}: they are not of one run"
+        )
+    if reader.version != first.version:
+        raise RunStoreError(
+            f"{reader.path}: is of rtsearch {reader.version}, {first.path} of {first.version}: "
+            "they are not of one run"
+        )
+
+
+def _ordered(first: RunReader, owner: dict[str, RunReader]) -> list[str]:
+    methods = {method: number for number, method in enumerate(first.methods)}
+    places = {item.problem.unique_id: number for number, item in enumerate(first.items())}
+    done = {key: reader.done[key] for key, reader in owner.items()}
+    return sorted(done, key=lambda key: (methods[done[key].method], places[done[key].unique_id]))
