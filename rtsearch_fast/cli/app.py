@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Env
 
 from .. import __version__
-from ..errors import SearchError
+from ..errors import AnswerFormatError, EngineError, SearchError
 from ..search.tree_view import printable
 from .aliases import translate
 from .bench import bench
@@ -23,6 +23,7 @@ from .runs import merge, runs, show
 from .settings import STDIN
 from .solve import solve
 from .study import study_app
+from .termination import EXIT_CODE, terminable
 from .train import train_app
 from .train_recipe import TrainDefaults
 
@@ -55,21 +56,42 @@ def run(arguments: Sequence[str]) -> int:
     # RTSEARCH_BUDGET_TOKENS=1000 stands for --budget-tokens 1000, and so on. The command line
     # precedes the environment, which precedes the recipe.
     app.config = (Env("RTSEARCH_", command=False), recipe, training)
-    try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        _complain(f"{error} (see rtsearch --help)")
-        return 2
-    except SearchError as error:
-        _complain((training if training.used else recipe).explain(error))
-        return 1
-    except KeyboardInterrupt:
-        _complain(
-            "interrupted; what was finished before is in --output, if it was given, and --resume "
-            "goes on with the rest"
-        )
-        return 130
-    return code or 0
+    with terminable() as termination:
+        try:
+            code = app(
+                arguments, exit_on_error=False, print_error=False, result_action="return_value"
+            )
+        except CycloptsError as error:
+            _complain(f"{error} (see rtsearch --help)")
+            return 2
+        except SearchError as error:
+            text = (training if training.used else recipe).explain(error)
+            _complain(text + _remedy(error, arguments))
+            return 1
+        except KeyboardInterrupt:
+            _complain(
+                f"{'terminated' if termination.asked else 'interrupted'}; what was finished "
+                "before is in --output, if it was given, and --resume goes on with the rest"
+            )
+            code = 130
+        # a command may have said itself that it was ended
+        return EXIT_CODE if termination.asked and code else code or 0
+
+
+def _remedy(error: SearchError, arguments: Sequence[str]) -> str:
+    """What goes for all errors of an engine in the midst of a run."""
+    text = ""
+    if isinstance(error, AnswerFormatError):
+        text += ": `rtsearch doctor`, with the same models, tells whether the engine can be used"
+    is_run = isinstance(error, EngineError) and arguments[:1] in (["eval"], ["solve"])
+    if is_run and _keeps_records(arguments) and "--resume" not in str(error):
+        text += "; what was finished before is kept, --resume goes on with the rest"
+    return text
+
+
+def _keeps_records(arguments: Sequence[str]) -> bool:
+    names = [argument.partition("=")[0] for argument in arguments]
+    return arguments[0] == "eval" or "-o" in names or "--output" in names
 
 
 def _show_warnings() -> None:

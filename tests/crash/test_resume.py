@@ -54,3 +54,16 @@ def test_run_when_interrupted_by_ctrl_c_exits_130_and_can_be_resumed(run, tmp_pa
     assert 0 < len(records) < 3 * PROBLEMS
     run.finish(output, "--resume")
     assert results(output) == results(undisturbed)
+
+
+def test_run_when_terminated_exits_143_and_can_be_resumed(run, tmp_path):
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "out"
+    run.finish(undisturbed)
+    requests = len(run.server.bodies) // 2
+    code, err = run.interrupt(output, requests, signal.SIGTERM)
+    assert code == 143, err
+    assert err.startswith("rtsearch: terminated; ") and err.count("\n") == 1
+    assert "--resume" in err
+    assert 0 < len(whole_lines(output)) < 3 * PROBLEMS
+    run.finish(output, "--resume")
+    assert results(output) == results(undisturbed)
