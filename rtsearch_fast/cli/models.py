@@ -143,6 +143,7 @@ def _engine(model: str | None, base_url: str | None, flags: ModelFlags) -> Engin
             base_url,
             model,
             api_key_env=flags.api_key_env,
+            timeout=flags.timeout,
             retries=flags.retries,
             patience=flags.patience,
             # all samples in flight, and as many judgements

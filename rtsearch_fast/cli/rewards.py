@@ -207,6 +207,7 @@ def _pooling_engine(flags: ModelFlags, url: str) -> PoolingEngine:
         url,
         flags.reward_model,
         api_key_env=flags.api_key_env,
+        timeout=flags.timeout,
         retries=flags.retries,
         patience=flags.patience,
     )

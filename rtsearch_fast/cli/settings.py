@@ -114,6 +114,9 @@ class ModelFlags:
     retries: int = 4
     """Further tries of a server that cannot be reached, is overloaded or fails."""
 
+    timeout: float = 600.0
+    """Seconds that one answer of a server may take."""
+
     patience: float = 300.0
     """Seconds to wait for a server that is lost in the middle of a run."""
 

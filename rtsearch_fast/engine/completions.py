@@ -6,7 +6,6 @@ strips and re-wraps a half-written solution.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
@@ -16,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from ..aio import together
-from ..errors import EngineError, InvalidArgumentError
+from ..errors import AnswerFormatError, EngineError, InvalidArgumentError
 from .checks import Check, check_engine, run_check
 from .http.client import JsonHttp
 from .http.served import ServedModel
@@ -204,7 +203,7 @@ class CompletionsEngine:
             data = await self._post(
                 {"model": await self._model.get(), "prompt": "1 2 3", "max_tokens": 1}
             )
-            if tells_stop_from_eos(data):
+            if tells_stop_from_eos(data, self._url):
                 return True, "told apart from a stop string"
             return False, (
                 "not told apart from a stop string: each finished solution costs one more request"
@@ -309,8 +308,8 @@ class CompletionsEngine:
             },
         )
         try:
-            tokens: Any = json.loads(reply.body)["tokens"] if reply.ok else None
-        except (ValueError, KeyError, TypeError):
+            tokens = self._http.read(reply).get("tokens") if reply.ok else None
+        except AnswerFormatError:
             tokens = None
         if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
             return None

@@ -236,7 +236,9 @@ class PoolingEngine:
             {"model": await self._served.get(), "prompt": text, "add_special_tokens": False},
         )
         tokens = self._http.read(reply).get("tokens") if reply.ok else None
-        return tokens if isinstance(tokens, list) else None
+        if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+            return None
+        return tokens
 
     async def _post(self, url: str, body: dict[str, Any], task: str, raw: bool) -> dict[str, Any]:
         model = await self._served.get()
@@ -279,4 +281,7 @@ def _row(values: object, url: str) -> ClassProbs:
         for value in values
     ):
         raise AnswerFormatError(f"{url}: a row of the answer is no list of numbers")
-    return tuple(math.nan if value is None else float(value) for value in values)
+    try:
+        return tuple(math.nan if value is None else float(value) for value in values)
+    except OverflowError:
+        raise AnswerFormatError(f"{url}: a number of the answer is too large") from None

@@ -12,8 +12,9 @@ import math
 import os
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from itertools import count
 from types import ModuleType
 from typing import Any
@@ -30,6 +31,10 @@ _log = logging.getLogger(__name__)
 _LONGEST_WAIT = 60.0
 #: Longest piece of a server's own message that is passed on.
 _LONGEST_MESSAGE = 300
+#: Most bytes of one answer: 600,000 tokens with their log-probabilities are no more.
+_LARGEST_ANSWER = 64 << 20
+#: Most bytes that are read of a refusal.
+_LARGEST_REFUSAL = 64 << 10
 
 #: What a proxy says when the server behind it is gone.
 _GONE = (502, 503, 504)
@@ -37,7 +42,7 @@ _GONE = (502, 503, 504)
 _LOOK, _LONGEST_LOOK = 0.25, 5.0
 
 _REMEDIES = {
-    **dict.fromkeys((301, 302, 307, 308), "the server redirects: check the base URL"),
+    **dict.fromkeys((301, 302, 303, 307, 308), "the server redirects: check the base URL"),
     401: "put the key into the environment variable {api_key_env}",
     403: "put a key that may use this model into the environment variable {api_key_env}",
     404: "check the model's name and the base URL (it usually ends in /v1)",
@@ -205,10 +210,8 @@ class JsonHttp:
                 return error.retry_after
             if isinstance(error, aiohttp.ClientConnectorError) and self._is_patient:
                 return False  # it is gone: one looks out for it, the others wait
-            # A read timeout is not retried: the server would begin the same long work anew.
-            return isinstance(error, aiohttp.ClientError) and not isinstance(
-                error, aiohttp.SocketTimeoutError
-            )
+            # A late answer is not asked for again: the server would begin the same long work anew.
+            return isinstance(error, aiohttp.ClientError)
 
         try:
             async for attempt in stamina.retry_context(
@@ -225,16 +228,16 @@ class JsonHttp:
             reply = error.reply
             kind = _LostError if reply.status in _GONE else EngineError
             raise kind(str(self.refusal(reply))) from None
-        except aiohttp.SocketTimeoutError:
+        except aiohttp.ClientError as error:
+            raise _LostError(
+                f"{url}: {self._one_line(_words_of(error))} "
+                f"(tries: {self._tries}): is the server running? "
+                f"Check it with `rtsearch doctor --base-url {self.base_url}`"
+            ) from None
+        except asyncio.TimeoutError:
             raise EngineError(
                 f"{url}: no answer within {self._timeout:g} s: raise the timeout, or lower the "
                 "concurrency"
-            ) from None
-        except aiohttp.ClientError as error:
-            raise _LostError(
-                f"{url}: {self._one_line(str(error) or type(error).__name__)} "
-                f"(tries: {self._tries}): is the server running? "
-                f"Check it with `rtsearch doctor --base-url {self.base_url}`"
             ) from None
         return reply
 
@@ -248,10 +251,32 @@ class JsonHttp:
                 method, url, data=content, allow_redirects=False, proxy=self._proxy
             ) as response,
         ):
-            reply = Reply(url, response.status, await response.read())
+            reply = Reply(url, response.status, await self._body(response, url))
             if reply.status == 429 or (reply.status >= 500 and reply.status != 501):
-                raise _BusyError(reply, _retry_after(response.headers.get("retry-after")))
+                raise _BusyError(reply, _retry_after(response.headers))
             return reply
+
+    async def _body(self, response: Any, url: str) -> bytes:
+        """Read what was sent, and no more of it than an answer can have."""
+        coding = response.headers.get("content-encoding", "identity")
+        if coding.lower() != "identity":  # a few bytes may stand for gigabytes
+            raise AnswerFormatError(
+                f"{url}: the answer is compressed ({self._one_line(coding)[:40]}), which nobody "
+                "asked for: switch compression off at the server or the proxy"
+            )
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            if response.status >= 400 and size > _LARGEST_REFUSAL:
+                break  # its beginning tells why
+            if size > _LARGEST_ANSWER:
+                raise AnswerFormatError(
+                    f"{url}: the answer is larger than {_LARGEST_ANSWER >> 20} MiB, more than any "
+                    "that was asked for: check what runs there"
+                )
+        return b"".join(parts)
 
     async def _wait_until_back(self, returns: int) -> None:
         """Wait for a lost server, unless it came back since the count was `returns`.
@@ -293,7 +318,10 @@ class JsonHttp:
         timeout = aiohttp.ClientTimeout(total=5.0)
         try:
             async with session.get(
-                f"{self.base_url}/models", timeout=timeout, proxy=self._proxy
+                f"{self.base_url}/models",
+                timeout=timeout,
+                proxy=self._proxy,
+                allow_redirects=False,  # the key is for this server alone
             ) as response:
                 return bool(response.status < 500)
         except (aiohttp.ClientError, asyncio.TimeoutError):
@@ -349,7 +377,7 @@ class JsonHttp:
 
     async def _open(self, aiohttp: ModuleType) -> Any:
         if self._session is None or self._loop is not asyncio.get_running_loop():
-            headers = {"content-type": "application/json"}
+            headers = {"content-type": "application/json", "accept-encoding": "identity"}
             if self._auth:
                 credentials = base64.b64encode(":".join(self._auth).encode()).decode()
                 headers["authorization"] = f"Basic {credentials}"
@@ -357,9 +385,11 @@ class JsonHttp:
                 headers["authorization"] = f"Bearer {self._api_key}"
             self._session = aiohttp.ClientSession(
                 headers=headers,
+                # Of the whole answer: one that comes byte by byte has no longer.
                 timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=min(self._timeout, 10.0), sock_read=self._timeout
+                    total=self._timeout, sock_connect=min(self._timeout, 10.0)
                 ),
+                auto_decompress=False,
                 connector=aiohttp.TCPConnector(limit=self._max_concurrency),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
@@ -399,12 +429,25 @@ def _require(module: str) -> ModuleType:
         ) from None
 
 
-def _retry_after(header: str | None) -> bool | float:
+def _words_of(error: Exception) -> str:
+    """What went wrong with a connection, without what the server had written until then."""
+    text = str(error)
+    # aiohttp shows the head of an answer that broke off, headers and all
+    return type(error).__name__ if not text or "RawResponseMessage" in text else text
+
+
+def _retry_after(headers: Mapping[str, str]) -> bool | float:
     """Seconds that the server asks for; True leaves the wait to the usual back-off."""
+    wanted = headers.get("retry-after", "")
     try:
-        seconds = float(header or "")
-    except ValueError:  # absent, or a date: the back-off is good enough
-        return True
+        seconds = float(wanted)
+    except ValueError:
+        try:
+            # The server's clock is asked what time it is there: this one may be wrong, or jump.
+            there = parsedate_to_datetime(headers.get("date", ""))
+            seconds = (parsedate_to_datetime(wanted) - there).total_seconds()
+        except (ValueError, TypeError):
+            return True
     return min(seconds, _LONGEST_WAIT) if seconds >= 0 else True
 
 

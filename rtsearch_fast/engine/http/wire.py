@@ -65,7 +65,7 @@ def _read_sample(
         text=text,
         num_tokens=num_tokens,
         finish_reason=_finish_reason(data, choice, url, bool(text), with_stop),
-        logprob=min(math.fsum(logprobs), 0.0) if tokens else math.nan,
+        logprob=_total(logprobs) if tokens else math.nan,
         ends=tuple([end if end < size else size for end in accumulate(map(len, tokens))]),
         token_ids=_token_ids(choice, url),
     )
@@ -101,9 +101,9 @@ def read_prompt_usage(data: dict[str, Any]) -> tuple[int, int | None]:
     )
 
 
-def tells_stop_from_eos(data: dict[str, Any]) -> bool:
+def tells_stop_from_eos(data: dict[str, Any], url: str) -> bool:
     """Whether an answer says if a stop string or the end of the text ended it."""
-    choice = data["choices"][0]
+    choice = _only_choice(data, url)
     return any(key in choice for key in ("stop_reason", "matched_stop")) or bool(
         _llama_stop_type(data, choice)
     )
@@ -124,7 +124,7 @@ def _choices(data: dict[str, Any], url: str, count: int) -> list[dict[str, Any]]
         raise AnswerFormatError(f"{url}: a choice is no object")
     if count > 1:
         places = [choice.get("index") for choice in choices]
-        if set(places) != set(range(count)):
+        if not all(type(place) is int for place in places) or set(places) != set(range(count)):
             raise AnswerFormatError(f"{url}: the choices have no indices 0 to {count - 1}")
         choices = sorted(choices, key=lambda choice: int(choice["index"]))
     return choices
@@ -194,6 +194,8 @@ def _generated(choice: dict[str, Any], url: str) -> tuple[list[str], list[float]
             values = [entry["logprob"] for entry in entries]
         else:
             tokens, values = logprobs["tokens"], logprobs["token_logprobs"]
+        if not all(isinstance(token, str) for token in tokens):
+            raise ValueError("a token is no text")
         if len(tokens) != len(values):
             raise ValueError(f"{len(tokens)} tokens have {len(values)} values")
         return tokens, [_logprob(value) for value in values]
@@ -217,9 +219,18 @@ def _alternatives(logprobs: dict[str, Any]) -> dict[str, float]:
 def _reading(url: str) -> Iterator[None]:
     try:
         yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise AnswerFormatError(f"{url}: choices[].logprobs cannot be read: {what}") from None
+
+
+def _total(logprobs: list[float]) -> float:
+    """The log-probability of a text; NaN where a token's is infinite, which no file can hold."""
+    try:
+        total = math.fsum(logprobs)
+    except (OverflowError, ValueError):
+        return math.nan
+    return min(total, 0.0) if math.isfinite(total) else math.nan
 
 
 def _logprob(value: object) -> float:

@@ -14,6 +14,7 @@ from .state import ServerState
 __all__ = ["MetricsSnapshot", "ServerStatus", "is_ready", "parse_metrics", "server_status"]
 
 _HEALTH_TIMEOUT = 2.0
+_LARGEST_ANSWER = 4 << 20
 
 # Straight to the server: a proxy of the environment knows nothing of this machine's loopback.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -107,7 +108,7 @@ def parse_metrics(text: str) -> MetricsSnapshot:
 
 def _get(url: str) -> bytes:
     with _OPENER.open(url, timeout=_HEALTH_TIMEOUT) as reply:
-        body: bytes = reply.read()
+        body: bytes = reply.read(_LARGEST_ANSWER)
         return body
 
 
