@@ -29,6 +29,7 @@ from ..reward.protocol import Reward
 from ..steps import Splitter
 from . import votes
 from .events import EventLog, event_of, restore
+from .feed import Feed
 from .ledger import Claim, Ledger
 from .options import Budget, SearchOptions
 from .records import Problem, SearchResult
@@ -97,21 +98,27 @@ class Driver:
 
     # --- the loop ----------------------------------------------------------------------
 
-    async def run(self, problems: Iterable[Problem]) -> AsyncGenerator[SearchResult, None]:
-        """Search all problems; yields each result as it is finished.
+    async def run(self, problems: Iterable[Problem] | Feed) -> AsyncGenerator[SearchResult, None]:
+        """Search all problems, those of a feed until it is closed; yields results as they come.
 
         Raises
         ------
         EngineError
             An engine failed for good. Results yielded before are complete.
         """
-        waiting = iter(problems)
+        feed: Feed | None = None
+        if isinstance(problems, Feed):
+            feed, take = problems, problems.take
+        else:
+            take = partial(next, iter(problems), None)
         active: dict[Task, None] = {}
         idle: dict[Task, None] = {}  # of these, who has nothing under way and starts nothing more
         self._news = asyncio.Event()
+        if feed is not None:
+            feed.on_change = self._news.set
         try:
             while True:
-                while self._has_room(active) and (problem := next(waiting, None)) is not None:
+                while self._has_room(active) and (problem := take()) is not None:
                     task = Task(problem, Ledger(self.budget))
                     if self.events is not None:
                         task.known = self.events.known(problem)
@@ -126,7 +133,7 @@ class Driver:
                     del idle[task], active[task]
                     yield self._vote(task)
                     continue  # its place may be filled before the others are looked at
-                if not active:
+                if not active and (feed is None or feed.is_closed):
                     return
                 touched = [*await self._wait(active), *self._commit_ready()]
                 await self._settle(touched, active, idle)
@@ -156,7 +163,7 @@ class Driver:
         """
         timeout = None
         if self.budget.seconds is not None:
-            timeout = min(task.ledger.seconds_left() for task in active)
+            timeout = min((task.ledger.seconds_left() for task in active), default=None)
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._news.wait(), timeout)
         self._news.clear()

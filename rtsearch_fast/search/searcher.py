@@ -11,6 +11,7 @@ from ..reward.protocol import Reward
 from ..steps import Splitter, make_splitter
 from .driver import Driver
 from .events import EventLog
+from .feed import Feed
 from .methods import make_method
 from .options import Budget, SearchOptions
 from .records import Problem, SearchResult
@@ -85,19 +86,23 @@ class Searcher:
 
     async def stream(
         self,
-        problems: Iterable[str | Problem],
+        problems: Iterable[str | Problem] | Feed,
         on_commit: Callable[[Task], None] | None = None,
         events: EventLog | None = None,
     ) -> AsyncGenerator[SearchResult, None]:
         """Yield each problem's result as it is finished, in no particular order.
 
-        Texts get their position as `unique_id`. What `events` holds of a problem is not searched
-        again.
+        Texts get their position as `unique_id`. A feed is searched until it is closed. What
+        `events` holds of a problem is not searched again.
         """
-        numbered = (
-            Problem(str(i), problem) if isinstance(problem, str) else problem
-            for i, problem in enumerate(problems)
-        )
+        numbered: Iterable[Problem] | Feed
+        if isinstance(problems, Feed):
+            numbered = problems
+        else:
+            numbered = (
+                Problem(str(i), problem) if isinstance(problem, str) else problem
+                for i, problem in enumerate(problems)
+            )
         # whoever stops listening stops the search, at once
         async with aclosing(self.driver(on_commit, events).run(numbered)) as results:
             async for result in results:
