@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any, Protocol, overload
@@ -14,12 +14,13 @@ from ..evaluation.data import Item
 from ..evaluation.grade import Grader
 from ..evaluation.table import Row
 from ..search.events import EventLog
-from ..search.records import SearchResult
-from ..search.searcher import Searcher
+from ..search.options import Budget, SearchOptions
+from ..search.records import Problem, SearchResult
 from ..search.task import Task
 from .store import content_key
 
 __all__ = [
+    "AnySearcher",
     "Observer",
     "Records",
     "Results",
@@ -43,7 +44,38 @@ class Observer:
         """A problem is finished and its record written."""
 
 
-def record_key(searcher: Searcher, item: Item, **more: Any) -> str:
+class Named(Protocol):
+    """A model or splitter, of which only the name matters."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class AnySearcher(Protocol):
+    """A `Searcher`, or what stands for searchers elsewhere."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def options(self) -> SearchOptions: ...
+    @property
+    def budget(self) -> Budget: ...
+    @property
+    def splitter(self) -> Named: ...
+    @property
+    def policy(self) -> Named: ...
+    @property
+    def reward(self) -> Named: ...
+
+    def stream(
+        self,
+        problems: Sequence[Problem],
+        on_commit: Callable[[Task], None] | None = None,
+        events: EventLog | None = None,
+    ) -> AsyncGenerator[SearchResult, None]: ...
+
+
+def record_key(searcher: AnySearcher, item: Item, **more: Any) -> str:
     """The content key of a problem's record under these settings, and what else decides it."""
     options = asdict(searcher.options)
     # left out where off, so that files of a time before it can be resumed
@@ -147,7 +179,7 @@ class Records(Sequence[dict[str, Any]]):
 
 async def run_batch(
     items: Sequence[Item],
-    searchers: Sequence[Searcher],
+    searchers: Sequence[AnySearcher],
     store: Results | None,
     grader: Grader,
     observer: Observer | None = None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any, Protocol
 
 from ..errors import AnswerFormatError
@@ -17,7 +18,7 @@ from .ledger import Claim
 from .records import Candidate, Problem, Usage
 from .task import Child, Job, Outcome
 
-__all__ = ["Event", "EventLog", "event_of", "restore"]
+__all__ = ["Event", "EventLog", "candidates_of", "event_of", "restore"]
 
 Event = Mapping[str, Any]
 
@@ -100,6 +101,12 @@ def restore(event: Event, outcome: Outcome, claim: Claim) -> bool:
         return False
     outcome.children, outcome.candidates, outcome.usage = children, candidates, usage
     return True
+
+
+def candidates_of(event: Event) -> list[Candidate]:
+    """The solutions that an event tells of, written from the job's leaf on."""
+    children = (_read(child[-1], ()) for child in event["children"])
+    return [*_read(event["candidates"], ()), *chain.from_iterable(children)]
 
 
 def _job(job: Job) -> list[Any]:
