@@ -17,6 +17,8 @@ FRAMEWORKS ?= treequest==0.3.3 ulid-py==1.1.0 llm-reasoners==1.0.2 LightZero==0.
 	its-hub==1.2.0 optillm==0.4.0 cerebras_cloud_sdk
 FRAMEWORK_PARTS ?= "scipy>=1.11" joblib requests backoff certifi flask networkx "z3-solver<=4.15.4.0" \
 	openai httpx distro
+# For runs over replicas.
+RAY ?= ray==2.60.0
 # Operations of the sanitizer runs and of the differential test from Python, and of the one in C++.
 OPERATIONS ?= 1000000
 CORE_OPERATIONS ?= 50000000
@@ -96,6 +98,7 @@ $(VENV)/.test: $(VENV)/.installed
 	@$(BIN)/python -c "import triton" 2>/dev/null || $(PIP) "$(TRITON)" \
 		|| echo "no Triton: the tests that need it are skipped"
 	@$(MAKE) --no-print-directory vllm || echo "no vLLM: the tests that need it are skipped"
+	@$(PIP) "$(RAY)" || echo "no Ray: its tests are skipped"
 	@$(PIP) $(FRAMEWORK_PARTS) && for framework in $(FRAMEWORKS); do \
 		$(PIP) --no-deps "$$framework" || echo "no $$framework: its adapter's tests are skipped"; done
 	touch $@
