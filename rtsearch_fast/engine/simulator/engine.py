@@ -56,6 +56,7 @@ class SimulatedEngine:
         self._scheduler = Scheduler(model)
         self._block_chars = model.block_tokens * writer.chars_per_token
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # not every loop's handles tell
         self._calls: dict[Generation, _Call] = {}
 
     @property
@@ -138,9 +139,10 @@ class SimulatedEngine:
         """Be woken when the scheduler has something to do."""
         time = self._scheduler.next_time()
         if self._timer is not None:
-            if self._timer.when() == time and not self._timer.cancelled():
+            if self._timer_at == time and not self._timer.cancelled():
                 return
             self._timer.cancel()
+        self._timer_at = time or 0.0
         self._timer = None if time is None else loop.call_at(time, self._advance, loop, time)
 
     def _advance(self, loop: asyncio.AbstractEventLoop, time: float) -> None:
