@@ -48,7 +48,7 @@ __all__ = [
 
 _FORMAT = "rtsearch-run-1"
 #: Folders hold these and nothing that is named by a problem or a model.
-_RUN, _PROBLEMS, _JOURNAL, _LOCK = "run.json", "problems.jsonl", "journal.jsonl", "lock"
+_RUN, _PROBLEMS, _JOURNAL, _LOCK = "run.json", "problems.jsonl", "journal.jsonl", "rtsearch.lock"
 _RESULTS, _TIMING = "results.jsonl", "timing.jsonl"
 
 
@@ -314,7 +314,6 @@ class RunFolder(RunReader):
                     "--output"
                 )
             if not (path / _RUN).exists() or _grows(path, settings, shard or Shard(), problems):
-                _refuse_strange(path)
                 _write_about(path, settings, shard or Shard(), problems, note)
             super().__init__(path)
         except BaseException:
@@ -415,7 +414,6 @@ def write_merged(
     try:
         if (path / _RUN).exists():
             raise RunStoreError(f"{path}: holds a run; choose another folder to merge into")
-        _refuse_strange(path)
         problems = b"".join(map(_problem_line, items))
         with reporting(f"{path}: cannot be written (%s)"):
             replace_file(path / _JOURNAL, lines)
@@ -433,6 +431,12 @@ def _place_event(places: list[Place], number: int, place: Place) -> None:
 def _lock(path: Path) -> int:
     with reporting(f"{path}: cannot be made (%s); choose another --output"):
         path.mkdir(parents=True, exist_ok=True)
+        # what is in a folder that never was a run's must not be written over
+        strange = [] if (path / _LOCK).exists() else sorted(entry.name for entry in path.iterdir())
+    if strange:
+        raise RunStoreError(
+            f"{path}: holds {strange[0]!r} and is no run folder; choose another --output"
+        )
     with reporting(f"{path}: cannot be written (%s); choose another --output"):
         fd = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     for _ in range(4):  # who only looks whether it is locked holds it for a moment
@@ -444,16 +448,6 @@ def _lock(path: Path) -> int:
         f"{path}: another process is writing this run; wait for it to end or choose another "
         "--output"
     )
-
-
-def _refuse_strange(path: Path) -> None:
-    """A folder of something else must not be filled with a run."""
-    ours = {_RUN, _PROBLEMS, _JOURNAL, _LOCK, _RESULTS, _TIMING}
-    ours |= {f"{name}.tmp" for name in ours}
-    if strange := sorted(entry.name for entry in path.iterdir() if entry.name not in ours):
-        raise RunStoreError(
-            f"{path}: holds {strange[0]!r} and is no run folder; choose another --output"
-        )
 
 
 def _write_about(

@@ -17,7 +17,7 @@ from toy_text import POLICY_TEMPLATE, REWARD_TEMPLATE
 
 __all__ = ["PROBLEMS", "Run", "results", "whole_lines"]
 
-PROBLEMS = 12
+PROBLEMS = int(os.environ.get("RTS_PROBLEMS", "12"))
 
 
 class Run:

@@ -34,7 +34,7 @@ class Case:
 
 
 ARGUMENTS = {
-    "unknown command": Case("slove", ("slove", "solve, eval, doctor")),
+    "unknown command": Case("slove", ("slove", "Available commands: solve, eval")),
     "unknown option": Case("solve a --widht 3", ("--widht", "--help")),
     "unknown option of the whole": Case("--fast", ("--fast", "--help")),
     "option without value": Case("solve a --width", ("--width", "requires an argument")),
@@ -209,7 +209,7 @@ OUTPUTS = {
     ),
     "a file as run": Case(OUTPUT + "{data}", ("{data}", "a run is a folder", "--output"), b""),
     "a name of a file": Case(OUTPUT + "new.jsonl", ("new.jsonl", "results.jsonl")),
-    "a folder of something else": Case(OUTPUT + "{folder}", ("{folder}", "is no run folder")),
+    "a folder of something else": Case(OUTPUT + "/etc", ("/etc: holds", "is no run folder")),
     "below a file": Case(OUTPUT + "{problems}/out", ("cannot be made", "--output")),
     "not writable": Case(OUTPUT + "/proc/self/out", ("cannot be made", "--output")),
     "a device": Case("solve '1 2' {toy} -o /dev/full", ("/dev/full", "not a plain file")),
@@ -267,7 +267,7 @@ def test_output_when_another_process_writes_it_is_refused(
 ):
     output = tmp_path / "out"
     output.mkdir()
-    with open(output / "lock", "ab") as other:
+    with open(output / "rtsearch.lock", "ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         outcome = rtsearch("eval", problems, *toy_flags(start_server()), "-o", output)
     assert "another process is writing this run" in outcome.error

@@ -165,7 +165,7 @@ def test_output_when_there_already_is_replaced_only_if_asked(rtsearch, samples, 
 
 
 BAD = {
-    "harvest -o {new}": "give a file that rtsearch eval wrote",
+    "harvest -o {new}": "give a run that rtsearch eval wrote",
     "harvest {samples} -o {new}": "no record that rtsearch eval wrote",
     "harvest {folder}/none -o {new}": "No such file",
     "filter {samples} -o {new} --filters size": "filter 'size': choose out of format",

@@ -184,7 +184,8 @@ def test_records_when_read_back_have_their_trees(undisturbed):
 def test_folder_when_ids_are_paths_holds_no_other_files(undisturbed):
     names = {path.name for path in undisturbed.iterdir()}
     assert names == {
-        "journal.jsonl", "lock", "problems.jsonl", "results.jsonl", "run.json", "timing.jsonl",
+        "journal.jsonl", "problems.jsonl", "results.jsonl", "rtsearch.lock", "run.json",
+        "timing.jsonl",
     }  # fmt: skip
 
 
@@ -274,6 +275,15 @@ def test_folder_when_it_holds_something_else_is_refused(tmp_path):
         RunReader(tmp_path)
     with pytest.raises(RunStoreError, match="is a file, not a run folder"):
         RunReader(tmp_path / "thesis.tex")
+
+
+def test_folder_when_it_holds_the_problems_themselves_is_refused_and_kept(tmp_path):
+    data = tmp_path / "problems.jsonl"
+    data.write_text("mine")
+    with pytest.raises(RunStoreError, match=r"holds 'problems.jsonl' and is no run folder"):
+        open_again(tmp_path, resume=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["problems.jsonl"]
+    assert data.read_text() == "mine"
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "a/b", "1", "1/0", "-1/2", "1/2/3", ""])
