@@ -260,6 +260,8 @@ class JsonHttp:
         """Read what was sent, and no more of it than an answer can have."""
         coding = response.headers.get("content-encoding", "identity")
         if coding.lower() != "identity":  # a few bytes may stand for gigabytes
+            if response.status >= 400:
+                return b""  # a proxy's page on an error: the status tells enough
             raise AnswerFormatError(
                 f"{url}: the answer is compressed ({self._one_line(coding)[:40]}), which nobody "
                 "asked for: switch compression off at the server or the proxy"

@@ -1,0 +1,106 @@
+"""What a server may send: so many bytes, so fast, and as they are."""
+
+from __future__ import annotations
+
+import gzip
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+from engine_calls import failure
+
+from rtsearch_fast.engine.completions import CompletionsEngine
+from rtsearch_fast.engine.http import client
+from rtsearch_fast.errors import AnswerFormatError
+
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answer], str]]:
+    """A function that starts a server which answers all requests in one way."""
+    servers = []
+
+    def start(answer: Answer) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                with suppress(BrokenPipeError, ConnectionResetError):  # who asked heard enough
+                    answer(self)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/v1"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def engine(url: str, **settings: object) -> CompletionsEngine:
+    return CompletionsEngine(url, "toy", retries=0, patience=0, **settings)
+
+
+def send(handler: http.server.BaseHTTPRequestHandler, status: int, body: bytes, **headers) -> None:
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.send_header("content-length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def test_answer_when_compressed_is_refused(serve) -> None:
+    bomb = gzip.compress(bytes(10_000_000))
+    url = serve(lambda handler: send(handler, 200, bomb, content_encoding="gzip"))
+    assert "the answer is compressed (gzip)" in failure(engine(url), AnswerFormatError)
+
+
+def test_refusal_when_compressed_keeps_its_status_and_remedy(serve) -> None:
+    page = gzip.compress(b"<html>")
+    url = serve(lambda handler: send(handler, 401, page, content_encoding="gzip"))
+    message = failure(engine(url))
+    assert "status 401" in message and "OPENAI_API_KEY" in message
+
+
+def test_answer_when_too_large_is_not_read_to_its_end(serve, monkeypatch) -> None:
+    monkeypatch.setattr(client, "_LARGEST_ANSWER", 1 << 20)
+    url = serve(lambda handler: send(handler, 200, bytes(50 << 20)))
+    assert "the answer is larger than 1 MiB" in failure(engine(url), AnswerFormatError)
+
+
+def test_answer_when_it_drips_is_given_up_on_in_time(serve) -> None:
+    def drip(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", "1000")
+        handler.end_headers()
+        for _ in range(100):  # no pause is as long as the timeout
+            handler.wfile.write(b" ")
+            time.sleep(0.1)
+
+    begin = time.monotonic()
+    assert "1" in failure(engine(serve(drip), timeout=1.0))
+    assert time.monotonic() - begin < 8  # all of it would take ten
+
+
+def test_redirect_when_answered_takes_the_key_nowhere(serve, monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    asked: list[str | None] = []
+
+    def note(handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked.append(handler.headers["authorization"])
+        send(handler, 200, b"{}")
+
+    target = serve(note)
+    url = serve(lambda handler: send(handler, 307, b"", location=f"{target}/completions"))
+    message = failure(engine(url))
+    assert "redirects" in message and "sk-secret" not in message
+    assert asked == []
