@@ -61,7 +61,7 @@ class Meter(Observer):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description="Soak of a long run.")
     parser.add_argument("--problems", type=int, default=10_000)
     number = parser.parse_args().problems
     texts = (toy_problem(random.Random(i), 3) for i in range(number))

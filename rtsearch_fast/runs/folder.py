@@ -7,7 +7,7 @@
     journal.jsonl   one truth: finished records with their trees, and events of unfinished trees
     results.jsonl   records in order, without trees, for other tools: made when all is finished
     timing.jsonl    wall times, by best effort; nothing else differs between two runs
-    index.sqlite    for queries; made from the journal when it is asked for (`index`)
+    rtsearch.lock   held by the one process that writes
 
 When a run is finished its journal is put in order, too, and events go. So a run that was killed and
 resumed any number of times ends with the bytes of one left in peace.
@@ -128,8 +128,7 @@ class RunReader:
         self.shard = Shard.parse(about["shard"])
         self.done: dict[str, Done] = {}
         self._events: dict[str, list[Place]] = {}
-        with reporting(f"{self.path}: cannot be read (%s)"):
-            self._journal = self._open_journal()
+        self._journal = self._open_journal()
         try:
             self._read_journal()
         except BaseException:
@@ -162,10 +161,6 @@ class RunReader:
     @property
     def damage(self) -> list[str]:
         return self._journal.damage
-
-    @property
-    def journal_path(self) -> Path:
-        return self.path / _JOURNAL
 
     @property
     def methods(self) -> list[str]:
@@ -226,20 +221,21 @@ class RunReader:
             where = f"{self.path}, problem {unique_id}"
             yield [(where, self.record(key, with_tree=True)) for key in keys]
 
-    def ordered(self) -> list[str]:
-        """The keys of finished problems, by method and in the order of the problems."""
+    def ordered(self, done: Mapping[str, Done] | None = None) -> list[str]:
+        """The keys of finished problems, by method and in the order of the problems.
+
+        Those of this folder, if `done` does not name others of the same run.
+        """
+        done = self.done if done is None else done
         methods = {method: number for number, method in enumerate(self.methods)}
         places = {item.problem.unique_id: number for number, item in enumerate(self.items())}
-        strange = (len(methods), len(places))
 
         def rank(key: str) -> tuple[int, int]:
-            done = self.done[key]
-            try:
-                return methods[done.method], places[done.unique_id]
-            except KeyError:
-                return strange
+            method, unique_id = done[key].method, done[key].unique_id
+            # of other settings, where these were lost: last
+            return methods.get(method, len(methods)), places.get(unique_id, len(places))
 
-        return sorted(self.done, key=rank)
+        return sorted(done, key=rank)
 
     def unfinished(self) -> dict[str, int]:
         """Of problems that are begun, by key, the simulations that are kept."""
@@ -256,16 +252,6 @@ class RunReader:
     def raw_events(self, key: str) -> list[bytes]:
         """The journal's lines of a problem that is begun."""
         return [self._journal.raw(place) for place in self._events.get(key, ())]
-
-    def timings(self) -> dict[str, dict[str, Any]]:
-        """The wall times noted so far, by key; of two notes on one key the later."""
-        timings = {}
-        with suppress(OSError), open(self.path / _TIMING, "rb") as file:
-            for line in file:
-                with suppress(ValueError, KeyError, TypeError):
-                    timing = json.loads(line)
-                    timings[timing.pop("key")] = timing
-        return timings
 
 
 class RunFolder(RunReader):

@@ -5,8 +5,7 @@ and a flipped bit does not go unnoticed. A line that was cut off at the end is r
 goes on; one that is damaged in the midst is passed over, and no other is lost with it.
 
 SQLite was the other choice. It survives kills and power cuts as well, but a flipped bit in one of
-its pages may cost the whole database or pass unseen. Here it is the index (`index`), which can be
-made again from the journal at any time.
+its pages may cost the whole database, or pass unseen.
 """
 
 from __future__ import annotations
@@ -85,17 +84,16 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def lines(self, start: int = 0) -> Iterator[Line]:
-        """All sound lines from a byte on, in order; notes what is damaged.
+    def lines(self) -> Iterator[Line]:
+        """All sound lines in order; notes what is damaged.
 
         If the journal is writable, a last line that was cut off is removed.
         """
-        offset = start
+        offset = 0
         with (
             reporting(f"{self.path}: cannot be read (%s)"),
             open(self.path, "rb") as file,
         ):
-            file.seek(start)
             while data := file.readline(_MAX_LINE):
                 place = Place(offset, len(data))
                 offset += len(data)

@@ -60,7 +60,7 @@ def merge_runs(
                     begun[key] = reader
 
         def lines() -> Iterator[bytes]:
-            for key in _ordered(first, owner):
+            for key in first.ordered({key: reader.done[key] for key, reader in owner.items()}):
                 yield owner[key].raw(key)
             for key in sorted(begun):
                 yield from begun[key].raw_events(key)
@@ -82,10 +82,3 @@ def _check(first: RunReader, reader: RunReader) -> None:
             f"{reader.path}: is of rtsearch {reader.version}, {first.path} of {first.version}: "
             "they are not of one run"
         )
-
-
-def _ordered(first: RunReader, owner: dict[str, RunReader]) -> list[str]:
-    methods = {method: number for number, method in enumerate(first.methods)}
-    places = {item.problem.unique_id: number for number, item in enumerate(first.items())}
-    done = {key: reader.done[key] for key, reader in owner.items()}
-    return sorted(done, key=lambda key: (methods[done[key].method], places[done[key].unique_id]))
