@@ -25,7 +25,7 @@ from rtsearch_fast import Budget, Problem, Sample, SampleRequest, Searcher
 from rtsearch_fast.evaluation.data import Item
 from rtsearch_fast.evaluation.grade import Grader
 from rtsearch_fast.runs.batch import Observer, run_batch, summarise
-from rtsearch_fast.runs.folder import RunFolder
+from rtsearch_fast.runs.folder.writer import RunFolder
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 from toy_models import ToyPolicy, ToyReward, total, toy_problem

@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from ..errors import DataError, InvalidArgumentError
 from ..evaluation.grade import Grader
 from ..policy.prompt import PromptTemplate
-from ..runs.folder import RunReader
+from ..runs.folder.reader import RunReader
 from ..runs.store import RunStore
 from ..search.tree_view import printable
 from ..training import export as rows_of

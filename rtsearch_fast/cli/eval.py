@@ -14,14 +14,15 @@ from ..errors import DataError, InvalidArgumentError
 from ..evaluation.data import Item
 from ..evaluation.grade import Grader
 from ..evaluation.table import render_table
-from ..runs.batch import run_batch, summarise
-from ..runs.folder import RunFolder, Shard
+from ..runs.batch import AnySearcher, run_batch, summarise
+from ..runs.folder.about import Shard
+from ..runs.folder.writer import RunFolder
 from ..search.methods import METHODS
 from ..search.options import SearchOptions
 from ..search.tree_view import printable
-from .models import Models
 from .problems import read_problems
 from .progress import ProgressView
+from .replicas import ReplicaFlags, SearchSettings
 from .settings import BudgetFlags, ModelFlags, check_search
 
 __all__ = ["evaluate", "graded_problems", "method_names"]
@@ -41,6 +42,7 @@ def evaluate(
     concurrency: int = 256,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     recipe: Path | None = None,
+    replicas: ReplicaFlags | None = None,
     models: ModelFlags | None = None,
     budget: BudgetFlags | None = None,
     options: Annotated[SearchOptions | None, Parameter(name="*")] = None,
@@ -82,6 +84,8 @@ def evaluate(
     limits = (budget or BudgetFlags()).to_budget(models.default_tokens)
     options = options or SearchOptions()
     check_search(names, limits, options, splitter)
+    replicas = replicas or ReplicaFlags()
+    replicas.check(models)
     part = Shard() if shard is None else Shard.parse(shard)
     own = part.take(items)
     if not own:
@@ -92,31 +96,29 @@ def evaluate(
     if dry_run:
         print(f"{len(own)} problems, {len(names)} methods, {limits}")
         return 0
-    loaded = Models(models)
-    searchers = [loaded.searcher(name, limits, options, splitter, concurrency) for name in names]
-    settings = {
-        "methods": names,
-        "budget": asdict(limits),
-        "options": asdict(options),
-        "splitter": splitter,
-        "policy": loaded.policy.name,
-        "reward": loaded.reward.name,
-    }
 
-    async def work(store: RunFolder, view: ProgressView) -> str:
-        try:
-            await loaded.check_reward()
-            with Grader() as grader:
+    def folder(searcher: AnySearcher) -> RunFolder:
+        settings = {
+            "methods": names,
+            "budget": asdict(limits),
+            "options": asdict(options),
+            "splitter": splitter,
+            "policy": searcher.policy.name,
+            "reward": searcher.reward.name,
+        }
+        return RunFolder(output, settings, items, shard=part, resume=resume, note=str(data))
+
+    async def work(view: ProgressView) -> str:
+        search = SearchSettings(models, names, limits, options, splitter, concurrency)
+        async with replicas.searchers(search) as searchers:
+            with folder(searchers[0]) as store, Grader() as grader:
+                for damage in store.damage:
+                    print(f"rtsearch: {printable(damage)}", file=sys.stderr)
                 found = await run_batch(own, searchers, store, grader, view, keep_trees=True)
                 return render_table(summarise(found, view.seconds))
-        finally:
-            await loaded.aclose()
 
-    folder = RunFolder(output, settings, items, shard=part, resume=resume, note=str(data))
-    with folder as store, ProgressView() as view:
-        for damage in store.damage:
-            print(f"rtsearch: {printable(damage)}", file=sys.stderr)
-        table = asyncio.run(work(store, view))
+    with ProgressView() as view:
+        table = asyncio.run(work(view))
     print(table)
     print(f"\n{len(own)} problems of {data} at {_describe(limits)} each; the run is in {output}")
     if view.resumed:

@@ -50,6 +50,11 @@ class Models:
             raise InvalidArgumentError(
                 "--vllm runs the model in this process, --base-url names a server: leave one out"
             )
+        for url in (flags.base_url, flags.reward_base_url):
+            if url is not None and "," in url:
+                raise InvalidArgumentError(
+                    f"{url}: several servers take several replicas, rtsearch eval --engine ray"
+                )
         self._sequences = flags.sequences
         self._recording: Recording | None = None
         if flags.replay is not None:

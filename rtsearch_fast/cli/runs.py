@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from ..errors import DataError, RunStoreError
 from ..evaluation.table import render_table
 from ..runs.batch import summarise
-from ..runs.folder import RunReader, is_run
-from ..runs.merge import merge_runs
+from ..runs.folder.merge import merge_runs
+from ..runs.folder.reader import RunReader, is_run
 from ..search.records import SearchTree
 from ..search.tree_view import printable, render_tree
 
@@ -101,12 +101,12 @@ def _folders(folder: Path) -> Iterator[Path]:
 def _line(reader: RunReader) -> str:
     done, total = len(reader.done), reader.total()
     state = "running" if reader.is_running() else "finished" if done == total else "unfinished"
-    shard = "" if reader.shard.count == 1 else f", shard {reader.shard}"
+    shard = "" if reader.about.shard.count == 1 else f", shard {reader.about.shard}"
     begun = reader.unfinished()
     trees = f", {len(begun)} begun ({sum(begun.values())} simulations)" if begun else ""
     return (
         f"{state:<10}  {reader.path}  {done} of {total} records{trees}: "
-        f"{', '.join(reader.methods)} on {reader.note}{shard}"
+        f"{', '.join(reader.methods)} on {reader.about.note}{shard}"
     )
 
 

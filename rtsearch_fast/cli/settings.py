@@ -43,7 +43,8 @@ class ModelFlags:
     model)."""
 
     base_url: str | None = None
-    """Server with an OpenAI-compatible /v1/completions, e.g. http://127.0.0.1:8000/v1."""
+    """Server with an OpenAI-compatible /v1/completions, e.g. http://127.0.0.1:8000/v1; several,
+    with commas between, for as many replicas."""
 
     reward_model: str | None = None
     """Reward model, as --model. Default: tiny-reward judges tiny-policy, any other policy model
@@ -133,6 +134,20 @@ class ModelFlags:
     replay: Path | None = None
     """Take all answers from this file, without any model."""
 
+    @property
+    def servers(self) -> list[str]:
+        """The servers that the flags name for the policy."""
+        return _urls(self.base_url)
+
+    def of_replica(self, number: int) -> ModelFlags:
+        """The flags of one replica: its own of the servers."""
+        policy, reward = _urls(self.base_url), _urls(self.reward_base_url)
+        return replace(
+            self,
+            base_url=policy[number % len(policy)] if policy else None,
+            reward_base_url=reward[number % len(reward)] if reward else None,
+        )
+
     def resolved(self) -> ModelFlags:
         """These flags, with what follows from the models in the place of what was left out."""
         policy = self.embedded_policy
@@ -181,6 +196,10 @@ class ModelFlags:
     def default_tokens(self) -> int:
         """Budget of a problem where none is given: what a CPU does in reasonable time, or more."""
         return 600 if self.embedded_policy else 2000
+
+
+def _urls(text: str | None) -> list[str]:
+    return [url.strip() for url in (text or "").split(",") if url.strip()]
 
 
 @Parameter(name="*")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ class Run:
                     json.dumps({"id": i, "problem": text, "answer": str(total(text))}) + "\n"
                 )
 
-    def start(self, output: Path, *more: str) -> subprocess.Popen[str]:
+    def start(
+        self, output: Path, *more: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         arguments = ["eval", "problems.jsonl", "--methods", "cot,majority,mcts_g"]
         arguments += ["--budget-tokens", "300", "--concurrency", "2", "--retries", "0"]
         arguments += ["--template", "policy.txt", "--reward-template", "reward.txt"]
@@ -46,7 +49,11 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                **(environment or {}),
+            },
             # a shell may have started these tests with Ctrl-C switched off
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 import os
+import signal
 import socket
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +18,8 @@ from .pool import ReplicaPool, WorkerLost
 from .worker import Assignment, Face, Make, News, Worker
 
 __all__ = ["LOCAL", "ray_replicas", "require_ray"]
+
+_LOG = logging.getLogger(__name__)
 
 #: The address of a Ray that is started here, for this run alone.
 LOCAL = "local"
@@ -80,6 +85,7 @@ async def ray_replicas(
     else:
         _connect(address, math.ceil(replicas * num_cpus), math.ceil(replicas * num_gpus))
         ours = True
+    _tell_of_room(replicas, num_cpus, num_gpus)
     try:
         actor = ray.remote(Worker).options(
             num_cpus=num_cpus,
@@ -111,6 +117,7 @@ def _connect(address: str, cpus: int, gpus: int) -> None:
         }
     elif address != "auto":
         _probe(address)
+    terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -119,6 +126,35 @@ def _connect(address: str, cpus: int, gpus: int) -> None:
             f"Ray at {address!r} cannot be joined ({reason}); start it with ray start --head, or "
             "leave --ray-address out to use this machine alone"
         ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray would end the process on the spot
+
+
+def _tell_of_room(replicas: int, cpus: float, gpus: float) -> None:
+    """Say what a cluster cannot give now; it may later."""
+    import ray
+
+    free = ray.available_resources()
+    room = min(
+        (
+            int(free.get(name, 0) / wanted)
+            for name, wanted in (("CPU", cpus), ("GPU", gpus))
+            if wanted
+        ),
+        default=replicas,
+    )
+    if room < replicas:
+        _LOG.warning(
+            "the cluster has room for %d of %d replicas (%g CPUs and %g GPUs each; %g and %g are "
+            "free); the rest take part when there is room",
+            room,
+            replicas,
+            cpus,
+            gpus,
+            free.get("CPU", 0),
+            free.get("GPU", 0),
+        )
 
 
 def _probe(address: str) -> None:

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from rtsearch_fast.runs.journal import encode
+from rtsearch_fast.runs.folder.journal import encode
 
 FLAGS = ("--methods", "cot,mcts_g", "--budget-tokens", 400)
 

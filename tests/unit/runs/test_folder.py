@@ -18,8 +18,10 @@ from rtsearch_fast.errors import InvalidArgumentError, RunStoreError
 from rtsearch_fast.evaluation.data import Item
 from rtsearch_fast.evaluation.grade import Grader
 from rtsearch_fast.runs.batch import run_batch
-from rtsearch_fast.runs.folder import RunFolder, RunReader, Shard
-from rtsearch_fast.runs.journal import Journal, encode
+from rtsearch_fast.runs.folder.about import Shard
+from rtsearch_fast.runs.folder.journal import Journal, encode
+from rtsearch_fast.runs.folder.reader import RunReader
+from rtsearch_fast.runs.folder.writer import RunFolder
 from rtsearch_fast.search.records import SearchTree
 
 ITEMS = [
@@ -263,6 +265,7 @@ def test_folder_when_its_settings_are_lost_is_known_by_its_keys(begun, undisturb
     store = RunFolder(begun, SETTINGS, ITEMS, resume=True)
     with store, pytest.raises(RunStoreError, match="records of other settings"):
         store.expect(["another"])
+    assert not (begun / "run.json").exists()  # which would refuse the right settings from now on
     run(begun)
     assert content(begun) == content(undisturbed)
 

@@ -13,14 +13,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from ..errors import RunStoreError
-from .files import append_whole, json_line, replace_file, reporting, sync_folder
+from ...errors import RunStoreError
+from ..files import append_whole, json_line, replace_file, reporting, sync_folder
 
 __all__ = ["Journal", "Line", "Place", "encode"]
 
@@ -73,7 +74,11 @@ class Journal:
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND if self._writable else os.O_RDONLY
         with reporting(f"{self.path}: cannot be opened (%s)"):
-            fd = os.open(self.path, flags, 0o666)
+            # a pipe would make whoever opens it wait
+            fd = os.open(self.path, flags | os.O_NONBLOCK, 0o666)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise RunStoreError(f"{self.path}: is not a plain file; put the journal back")
             if self._writable:
                 sync_folder(self.path)
             return fd
@@ -157,12 +162,22 @@ class Journal:
                 raise
         return place
 
-    def rewrite(self, lines: Iterable[bytes]) -> None:
-        """Put these lines in the place of all."""
+    def rewrite(self, lines: Iterable[bytes]) -> list[Place]:
+        """Put these lines in the place of all; returns their places."""
+        places: list[Place] = []
+
+        def noted() -> Iterator[bytes]:
+            offset = 0
+            for line in lines:
+                places.append(Place(offset, len(line)))
+                offset += len(line)
+                yield line
+
         with reporting(f"{self.path}: cannot be put in order (%s); {_KEPT}"):
-            replace_file(self.path, lines)
+            replace_file(self.path, noted())
         self.close()
         self._fd = self._open()
+        return places
 
     def _cut_off(self, place: Place) -> None:
         if self._writable:

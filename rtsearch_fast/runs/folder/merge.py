@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..errors import InvalidArgumentError, RunStoreError
-from .folder import RunReader, first_difference, write_merged
+from ...errors import InvalidArgumentError, RunStoreError
+from .about import first_difference
+from .reader import RunReader
+from .writer import write_merged
 
 __all__ = ["merge_runs"]
 
@@ -65,20 +67,20 @@ def merge_runs(
             for key in sorted(begun):
                 yield from begun[key].raw_events(key)
 
-        write_merged(Path(output), first.settings, first.items(), lines(), first.note)
-        return len(owner), len(first.methods) * first.settings["num_problems"]
+        write_merged(Path(output), first.about.settings, first.items(), lines(), first.about.note)
+        return len(owner), len(first.methods) * first.about.settings["num_problems"]
 
 
 def _check(first: RunReader, reader: RunReader) -> None:
     if reader.is_running():
         raise RunStoreError(f"{reader.path}: is being written; wait for that process to end")
-    if difference := first_difference(first.settings, reader.settings):
+    if difference := first_difference(first.about.settings, reader.about.settings):
         name, there, here = difference
         raise RunStoreError(
             f"{reader.path}: has {name} {here}, {first.path} has {there}: they are not of one run"
         )
-    if reader.version != first.version:
+    if reader.about.version != first.about.version:
         raise RunStoreError(
-            f"{reader.path}: is of rtsearch {reader.version}, {first.path} of {first.version}: "
-            "they are not of one run"
+            f"{reader.path}: is of rtsearch {reader.about.version}, {first.path} of "
+            f"{first.about.version}: they are not of one run"
         )
