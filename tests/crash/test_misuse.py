@@ -17,8 +17,20 @@ from eval_process import Run, results
 
 pytest.importorskip("cyclopts")
 
-#: The command that made {run}, but for what a case changes.
-EVAL = "eval problems.jsonl {budget} {models} --methods cot,majority,mcts_g -o {run} --resume"
+
+def go_on(
+    more: str = "--resume",
+    output: str = "{run}",
+    *,
+    budget: int = 300,
+    methods: str = "cot,majority,mcts_g",
+    template: str = "policy.txt",
+) -> str:
+    """The command that made {run}, but for what a case changes."""
+    return (
+        f"eval problems.jsonl -o {output} --budget-tokens {budget} --methods {methods} "
+        f"{{server}} --template {template} --reward-template reward.txt {more}"
+    )
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,7 @@ class Misuse:
     """A command line, and words of the one line that answers it.
 
     In its arguments {live} is a run that is being written, {run} a finished one for this case
-    alone, {other} one of another budget, {empty} a folder.
+    alone, {other} one of another width, {empty} a folder.
     """
 
     arguments: str
@@ -71,46 +83,46 @@ def change_problems(run: Path) -> None:
 
 
 LIVE = {
-    "a second writer": Misuse(EVAL.replace("{run}", "{live}"), "another process is writing"),
+    "a second writer": Misuse(go_on(output="{live}"), "another process is writing"),
     "a second writer of other settings": Misuse(
-        EVAL.replace("{run}", "{live}") + " --width 2", "another process is writing"
+        go_on("--resume --width 2", "{live}"), "another process is writing"
     ),
     "merge into a run that is written": Misuse("merge {live} {run}", "another process is writing"),
     "merge of a run that is written": Misuse("merge {empty}/m {run} {live}", "is being written"),
-    "a file of a run as output": Misuse(EVAL + " -o {live}/new.jsonl", "a run is a folder"),
-    "solve into a run": Misuse("solve '1 2' {models} -o {live}", "is a directory"),
+    "a file of a run as output": Misuse(go_on(output="{live}/new.jsonl"), "a run is a folder"),
+    "solve into a run": Misuse("solve '1 2' {server} -o {live}", "Is a directory"),
     "show while it is written": Misuse("show {live}", "running", code=0),
     "runs while one is written": Misuse("runs {live}", "running", code=0),
 }
 CHANGED = {
-    "again without --resume": Misuse(EVAL.replace(" --resume", ""), "pass --resume to go on"),
-    "another budget": Misuse(
-        EVAL.replace("{budget}", "--budget-tokens 70"), "budget.tokens 300, now it is 70"
+    "again without --resume": Misuse(go_on(""), "pass --resume to go on"),
+    "another budget": Misuse(go_on(budget=70), "budget.tokens 300, now it is 70"),
+    "another option": Misuse(go_on("--resume --width 2"), "with options.width"),
+    "another model": Misuse(go_on(template="plain"), "was begun with policy"),
+    "another splitter": Misuse(go_on("--resume --splitter tokens:4"), "was begun with splitter"),
+    "fewer methods": Misuse(go_on(methods="mcts_g,cot"), "the methods cot,majority,mcts_g"),
+    "other problems": Misuse(go_on("--resume --start 1"), "other problems"),
+    "another shard": Misuse(go_on("--resume --shard 1/2"), "holds shard 1/1, not 1/2"),
+    "another version": Misuse(go_on(), "begun by rtsearch 0.0.1", edit(version="0.0.1")),
+    "another format": Misuse(go_on(), "the format 'run-9'", edit(format="run-9")),
+    "settings edited": Misuse(go_on(), "changed by hand", edit(settings={"methods": ["cot"]})),
+    "lost settings and others": Misuse(
+        go_on("--resume --width 2"), "other settings", lose_settings
     ),
-    "another option": Misuse(EVAL + " --width 2", "with options.width"),
-    "another model": Misuse(EVAL + " --template plain", "was begun with policy"),
-    "another splitter": Misuse(EVAL + " --splitter tokens:4", "was begun with splitter"),
-    "fewer methods": Misuse(EVAL + " --methods mcts_g,cot", "the methods cot,majority,mcts_g"),
-    "other problems": Misuse(EVAL + " --start 1", "other problems"),
-    "another shard": Misuse(EVAL + " --shard 1/2", "holds shard 1/1, not 1/2"),
-    "another version": Misuse(EVAL, "begun by rtsearch 0.0.1", edit(version="0.0.1")),
-    "another format": Misuse(EVAL, "the format 'run-9'", edit(format="run-9")),
-    "settings edited": Misuse(EVAL, "changed by hand", edit(settings={"methods": ["cot"]})),
-    "lost settings and others": Misuse(EVAL + " --width 2", "other settings", lose_settings),
     "problems edited": Misuse("show {run} 0", "holds other problems", change_problems),
 }
 DAMAGED = {
     "a bit flipped": Misuse("show {run}", "is damaged", flip_a_bit, code=0),
-    "a pipe for a journal": Misuse(EVAL, "is not a plain file", make_a_pipe),
-    "a folder for a journal": Misuse(EVAL, "cannot be opened (Is a directory)", make_a_folder),
+    "a pipe for a journal": Misuse(go_on(), "is not a plain file", make_a_pipe),
+    "a folder for a journal": Misuse(go_on(), "cannot be opened (Is a directory)", make_a_folder),
 }
 STRANGE = {
-    "a disk that refuses": Misuse(EVAL + " -o /sys/run", "/sys/run: cannot be made"),
-    "a folder of something else": Misuse(EVAL + " -o .", "and is no run folder"),
+    "a disk that refuses": Misuse(go_on(output="/sys/run"), "/sys/run: cannot be made"),
+    "a folder of something else": Misuse(go_on(output="."), "and is no run folder"),
     "a path for an id": Misuse("show {run} ../../problems", "has no problem '../../problems'"),
     "no run to show": Misuse("show {empty}", "is no run folder"),
     "runs that differ": Misuse("merge {empty}/m {run} {other}", "they are not of one run"),
-    "more parts than problems": Misuse(EVAL + " --shard 99/99", "none is in this part"),
+    "more parts than problems": Misuse(go_on("--resume --shard 99/99"), "none is in this part"),
 }
 CASES = {**LIVE, **CHANGED, **DAMAGED, **STRANGE}
 
@@ -143,10 +155,8 @@ def test_runs_when_misused_by_many_at_once_refuse_each_and_lose_nothing(run, tmp
     assert len(CASES) >= 24
     finished, live, empty = tmp_path / "finished", tmp_path / "live", tmp_path / "empty"
     run.finish(finished)
-    run.finish(tmp_path / "other", "--budget-tokens", "200")
+    run.finish(tmp_path / "other", "--width", "2")
     empty.mkdir()
-    models = f"--base-url {run.server.base_url} --retries 0 --concurrency 2"
-    models += " --template policy.txt --reward-template reward.txt"
     commands, before = {}, {}
     for number, (name, case) in enumerate(CASES.items()):
         copy = tmp_path / f"run{number}"
@@ -158,8 +168,7 @@ def test_runs_when_misused_by_many_at_once_refuse_each_and_lose_nothing(run, tmp
             run=copy,
             other=tmp_path / "other",
             empty=empty,
-            budget="--budget-tokens 300",
-            models=models,
+            server=f"--base-url {run.server.base_url} --retries 0 --concurrency 2",
         )
     run.server.delay = 0.2
     writer = run.start(live)
