@@ -142,7 +142,7 @@ class CompletionsEngine:
         async def run(seed: int, count: int) -> list[Sample]:
             more = {"seed": seed} if count == 1 else {"seed": seed, "n": count}
             data = await self._post({**body, **more}, _OPTIONAL_FOR_SAMPLES)
-            samples = read_samples(data, self._url, count, with_stop=bool(request.stop))
+            samples = read_samples(data, self._url, count, with_stop=bool(request.stop), exact=vllm)
             self._count(data, sum(sample.num_tokens for sample in samples))
             return samples
 
@@ -311,7 +311,7 @@ class CompletionsEngine:
             tokens = self._http.read(reply).get("tokens") if reply.ok else None
         except AnswerFormatError:
             tokens = None
-        if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+        if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
             return None
         if len(tokens) != 1:
             raise EngineError(

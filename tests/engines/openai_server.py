@@ -17,37 +17,12 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from server_faults import FAULTS, STATUSES, Share, spoiled
+
 __all__ = ["FAULTS", "TOKEN_LOGPROB", "OpenAIServer", "solution_text", "token_id", "tokenize"]
 
 #: Every generated token has this log-probability.
 TOKEN_LOGPROB = -0.25
-
-#: What `OpenAIServer.fail` takes.
-FAULTS = (
-    "500",
-    "503",
-    "429",
-    "hang",
-    "drop",
-    "truncated",
-    "html",
-    "list",
-    "nan",
-    "no-choices",
-    "no-choice",
-    "two-choices",
-    "text-is-number",
-    "no-finish",
-    "no-usage",
-    "no-counts",
-    "usage-is-text",
-    "no-logprobs",
-    "bad-logprobs",
-    "probabilities",
-    "404",
-    "401",
-    "400",
-)
 
 
 def tokenize(text: str) -> list[str]:
@@ -122,6 +97,7 @@ class OpenAIServer:
         self._seen: set[str] = set()
         self._faults: deque[str] = deque()
         self._always: str | None = None
+        self._share: Share | None = None
         self._at_once = 0
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -142,6 +118,18 @@ class OpenAIServer:
         else:
             self._faults.extend([fault] * times)
 
+    def inject(self, fault: str, share: float, seed: int = 0) -> Share:
+        """Let a share of the completion requests fail, until `mend`; the same ones each time."""
+        if fault not in FAULTS:
+            raise ValueError(fault)
+        self._share = Share(fault, share, seed)
+        return self._share
+
+    def mend(self) -> None:
+        """Let no more requests fail."""
+        self._faults.clear()
+        self._always = self._share = None
+
     def close(self) -> None:
         self._closed.set()
         self._http.shutdown()
@@ -154,44 +142,15 @@ class OpenAIServer:
         for field in self.refused:
             if field in body:
                 return 400, _error(f"Unrecognized request argument supplied: {field}")
-        if fault in ("400", "401", "404", "500", "503", "429"):
+        if fault in STATUSES:
             return int(fault), _error(self.message)
         if body["model"] not in self.models:
             return 404, _error(f"The model `{body['model']}` does not exist.")
         if body.get("n", 1) > 1 and self.dialect != "vllm":
             return 400, _error("Only one completion is supported")
-        data = self._answer(body)
-        choice = data["choices"][0]
-        if fault == "html":
-            return 200, b"<html>\nSign in</html>"
-        if fault == "list":
-            return 200, b"[]"
-        if fault == "no-choices":
-            del data["choices"]
-        elif fault == "no-choice":
-            data["choices"] = []
-        elif fault == "two-choices":
-            data["choices"] *= 2
-        elif fault == "text-is-number":
-            choice["text"] = 7
-        elif fault == "no-finish":
-            choice["finish_reason"] = None
-        elif fault == "no-usage":
-            del data["usage"]
-        elif fault == "no-counts":
-            del data["usage"], choice["logprobs"]
-        elif fault == "usage-is-text":
-            data["usage"]["completion_tokens"] = "many"
-        elif fault == "no-logprobs":
-            choice["logprobs"] = None
-        elif fault == "bad-logprobs":
-            choice["logprobs"] = {"tokens": ["a"], "token_logprobs": [-1.0, -1.0]}
-        elif fault == "probabilities":
-            choice["logprobs"] = {"tokens": ["a"], "token_logprobs": [0.9]}
-        elif fault == "nan":
-            choice["logprobs"] = {"tokens": ["a"], "token_logprobs": [float("nan")]}
-        payload = json.dumps(data).encode()
-        return 200, payload[: len(payload) // 2] if fault == "truncated" else payload
+        # an answer that was computed once, for whatever seed
+        data = self._answer({**body, "seed": 0} if fault == "same-text" else body)
+        return 200, spoiled(fault, data)
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
@@ -312,10 +271,12 @@ class OpenAIServer:
         with self._lock:
             self.bodies.append(body)
             fault = self._faults.popleft() if self._faults else self._always
+            if fault is None and self._share is not None:
+                fault = self._share.take(body)
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            time.sleep(self.delay)
+            time.sleep(self.delay + (0.2 if fault == "slow" else 0))
             if fault == "hang":
                 self._closed.wait(10)
             if self._closed.is_set():
@@ -325,7 +286,7 @@ class OpenAIServer:
             with self._lock:
                 self._at_once -= 1
         retry_after = self.retry_after if fault in ("429", "503") else None
-        _reply(handler, status, payload, retry_after, drop=fault == "drop")
+        _reply(handler, status, payload, retry_after, fault)
 
 
 def _error(message: str) -> bytes:
@@ -337,15 +298,22 @@ def _reply(
     status: int,
     payload: bytes,
     retry_after: str | None = None,
-    drop: bool = False,
+    fault: str | None = None,
 ) -> None:
+    handler.close_connection |= fault in ("drop", "silent")
+    if fault == "silent":
+        return
     handler.send_response(status)
     if retry_after is not None:
         handler.send_header("retry-after", retry_after)
     handler.send_header("content-length", str(len(payload)))
     handler.end_headers()
-    handler.wfile.write(payload[: len(payload) // 2] if drop else payload)
-    handler.close_connection |= drop
+    if fault == "drip":
+        for byte in range(0, len(payload), 64):
+            handler.wfile.write(payload[byte : byte + 64])
+            time.sleep(0.002)
+    else:
+        handler.wfile.write(payload[: len(payload) // 2] if fault == "drop" else payload)
 
 
 def _handler_of(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:

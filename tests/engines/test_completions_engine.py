@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 
@@ -169,9 +170,28 @@ def test_labels_of_a_server_without_label_ids(start_server) -> None:
     assert labels(engine_for(start_server(refused=refused)), "P") == [(-0.5, -1.5)]
 
 
-def test_labels_without_logprobs_are_nan(openai_server) -> None:
-    openai_server.fail("no-logprobs")
-    assert all(math.isnan(value) for value in labels(engine_for(openai_server), "P")[0])
+@pytest.mark.parametrize("fault", ["no-logprobs", "null-logprobs", "infinite"])
+def test_labels_when_nothing_is_told_of_any_token_are_an_error(openai_server, fault) -> None:
+    openai_server.fail(fault)
+    with pytest.raises(AnswerFormatError, match="no log-probability of a next token"):
+        labels(engine_for(openai_server), "P")
+
+
+@pytest.mark.parametrize("ids", [[True], ["7"], "7", None])
+def test_labels_when_token_ids_are_none_are_asked_for_by_text(
+    openai_server, monkeypatch, ids
+) -> None:
+    reply = 200, json.dumps({"tokens": ids}).encode()
+    monkeypatch.setattr(openai_server, "tokenization", lambda body: reply)
+    assert labels(engine_for(openai_server), "P") == [(-0.5, -1.5)]
+    assert "logprob_token_ids" not in openai_server.bodies[0]
+
+
+@pytest.mark.parametrize("fault", ["null-logprobs", "infinite"])
+def test_samples_when_their_logprobs_are_no_numbers_have_none(openai_server, fault) -> None:
+    openai_server.fail(fault)
+    (sample,) = complete(engine_for(openai_server))
+    assert math.isnan(sample.logprob) and sample.num_tokens > 1
 
 
 def test_a_probability_in_place_of_its_logarithm_is_an_error(openai_server) -> None:

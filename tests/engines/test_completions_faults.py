@@ -106,6 +106,9 @@ def test_nobody_listens() -> None:
         ("usage-is-text", "no count"),
         ("bad-logprobs", "1 tokens have 2 values"),
         ("no-counts", "no usage.completion_tokens"),
+        ("fewer-tokens", "but the choices have"),
+        ("more-tokens", "but the choices have"),
+        ("no-tokens", "usage.completion_tokens is 0, but the choices have"),
     ],
 )
 def test_answers_of_a_wrong_shape(openai_server, fault, words) -> None:
@@ -113,6 +116,20 @@ def test_answers_of_a_wrong_shape(openai_server, fault, words) -> None:
     message = failure(engine_for(openai_server), AnswerFormatError)
     assert words in message and openai_server.base_url in message
     assert len(openai_server.bodies) == 1
+
+
+def test_count_when_zero_for_a_text_without_logprobs_is_refused(start_server) -> None:
+    server = start_server(refused=("logprobs",))
+    server.fail("no-tokens", times=None)
+    assert "is 0, but there is text" in failure(engine_for(server), AnswerFormatError)
+
+
+def test_count_when_a_stop_string_is_left_out_of_the_logprobs_may_be_larger(start_server) -> None:
+    server = start_server(dialect="llama")
+    server.fail("more-tokens")
+    assert complete(engine_for(server))[0].num_tokens > 1
+    server.fail("fewer-tokens")
+    assert "but the choices have" in failure(engine_for(server), AnswerFormatError)
 
 
 def test_choices_of_a_wrong_shape(start_server, monkeypatch) -> None:

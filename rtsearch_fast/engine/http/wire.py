@@ -14,7 +14,9 @@ from ..protocol import FinishReason, Sample
 __all__ = ["read_next_tokens", "read_prompt_usage", "read_samples", "tells_stop_from_eos"]
 
 
-def read_samples(data: dict[str, Any], url: str, count: int, *, with_stop: bool) -> list[Sample]:
+def read_samples(
+    data: dict[str, Any], url: str, count: int, *, with_stop: bool, exact: bool = False
+) -> list[Sample]:
     """Read an answer that holds `count` samples.
 
     Parameters
@@ -26,6 +28,9 @@ def read_samples(data: dict[str, Any], url: str, count: int, *, with_stop: bool)
     count : int
     with_stop : bool
         Whether stop strings were sent.
+    exact : bool
+        Whether the server tells each token that it counts (vLLM). Others leave out some, such as
+        those of a stop string.
 
     Raises
     ------
@@ -38,11 +43,15 @@ def read_samples(data: dict[str, Any], url: str, count: int, *, with_stop: bool)
         _read_sample(data, choice, url, total if count == 1 else None, with_stop)
         for choice in choices
     ]
-    if count > 1 and total is not None and total != sum(sample.num_tokens for sample in samples):
-        raise AnswerFormatError(
-            f"{url}: usage.completion_tokens is {total}, but the choices have "
-            f"{sum(sample.num_tokens for sample in samples)} tokens"
-        )
+    told = sum(len(sample.ends) for sample in samples)
+    if total is not None and all(sample.ends for sample in samples):
+        if total < told or (total > told and (exact or count > 1)):
+            raise AnswerFormatError(
+                f"{url}: usage.completion_tokens is {total}, but the choices have {told} tokens: "
+                "budgets cannot be kept with this server"
+            )
+    elif total == 0 and any(sample.text for sample in samples):
+        raise AnswerFormatError(f"{url}: usage.completion_tokens is 0, but there is text")
     return samples
 
 
@@ -78,14 +87,26 @@ def read_next_tokens(data: dict[str, Any], url: str) -> dict[str, float]:
     -------
     dict
         By token text and, where the server tells ids, by ``"token_id:<id>"``. The sampled token is
-        included. Empty if the server gives no log-probabilities.
+        included.
+
+    Raises
+    ------
+    AnswerFormatError
+        There are none, or none that is a number.
     """
     choice = _only_choice(data, url)
     tokens, logprobs = _generated(choice, url)
-    if not tokens:
-        return {}
-    with _reading(url):
-        return {tokens[0]: logprobs[0], **_alternatives(choice["logprobs"])}
+    found: dict[str, float] = {}
+    if tokens:
+        with _reading(url):
+            found = {tokens[0]: logprobs[0], **_alternatives(choice["logprobs"])}
+    # One label may be missing; an answer that tells of no token would pass for a verdict of none.
+    if not any(map(math.isfinite, found.values())):
+        raise AnswerFormatError(
+            f"{url}: the answer has no log-probability of a next token, by which solutions are "
+            "judged"
+        )
+    return found
 
 
 def read_prompt_usage(data: dict[str, Any]) -> tuple[int, int | None]:
