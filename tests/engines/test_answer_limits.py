@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.server
+import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from engine_calls import failure
+from engine_calls import complete, failure, run
 
 from rtsearch_fast.engine.completions import CompletionsEngine
 from rtsearch_fast.engine.http import client
+from rtsearch_fast.engine.protocol import CompletionRequest
 from rtsearch_fast.errors import AnswerFormatError
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
@@ -89,6 +93,51 @@ def test_answer_when_it_drips_is_given_up_on_in_time(serve) -> None:
     begin = time.monotonic()
     assert "1" in failure(engine(serve(drip), timeout=1.0))
     assert time.monotonic() - begin < 8  # all of it would take ten
+
+
+def test_answer_when_it_is_read_slowly_comes_whole(serve) -> None:
+    text = "x" * (4 << 20)  # more than the sockets hold
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        choice = {"text": text, "finish_reason": "stop"}
+        body = {"choices": [choice], "usage": {"completion_tokens": 5}}
+        send(handler, 200, json.dumps(body).encode())
+
+    async def work(engine: CompletionsEngine) -> str:
+        async def hold_up() -> None:  # as a search does that has much to compute
+            while True:
+                time.sleep(0.005)
+                await asyncio.sleep(0)
+
+        busy = asyncio.ensure_future(hold_up())
+        (sample,) = await engine.complete(CompletionRequest("P", (1,), 5))
+        busy.cancel()
+        return sample.text
+
+    assert run(engine(serve(answer)), work) == text
+
+
+def test_retry_when_told_as_a_date_is_measured_by_the_clock_of_the_server(serve) -> None:
+    """The server's clock is 25 years late, and it wants to be asked again in two seconds."""
+    asked: list[float] = []
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            handler.send_response_only(429)
+            handler.send_header("date", "Mon, 01 Jan 2001 00:00:00 GMT")
+            handler.send_header("retry-after", "Mon, 01 Jan 2001 00:00:02 GMT")
+            handler.send_header("content-length", "0")
+            handler.end_headers()
+        else:
+            choice = {"text": "late", "finish_reason": "stop"}
+            body = {"choices": [choice], "usage": {"completion_tokens": 1}}
+            send(handler, 200, json.dumps(body).encode())
+
+    patient = CompletionsEngine(serve(answer), "toy", retries=1, retry_wait=0.0)
+    assert complete(patient, max_tokens=5)[0].text == "late"
+    assert asked[1] - asked[0] >= 2
 
 
 def test_redirect_when_answered_takes_the_key_nowhere(serve, monkeypatch) -> None:

@@ -27,6 +27,8 @@ class Run:
     def __init__(self, server: Any, folder: Path) -> None:
         self.server = server
         self.folder = folder
+        #: Further options of every start.
+        self.flags: tuple[str, ...] = ("--retries", "0")
         (folder / "policy.txt").write_text(POLICY_TEMPLATE)
         (folder / "reward.txt").write_text(REWARD_TEMPLATE)
         with open(folder / "problems.jsonl", "w") as file:
@@ -40,7 +42,7 @@ class Run:
         self, output: Path, *more: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
         arguments = ["eval", "problems.jsonl", "--methods", "cot,majority,mcts_g"]
-        arguments += ["--budget-tokens", "300", "--concurrency", "2", "--retries", "0"]
+        arguments += ["--budget-tokens", "300", "--concurrency", "2", *self.flags]
         arguments += ["--template", "policy.txt", "--reward-template", "reward.txt"]
         arguments += ["--base-url", self.server.base_url, "-o", str(output), *more]
         return subprocess.Popen(
