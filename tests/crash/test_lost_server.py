@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
+import sys
 import time
 
 from eval_process import PROBLEMS, Run, results, whole_lines
@@ -55,6 +58,46 @@ def test_run_when_its_server_stays_away_ends_in_one_line_and_can_be_resumed(run,
     assert PROBLEMS <= len(records) < 3 * PROBLEMS
     restart(run)
     run.finish(output, "--resume")
+    assert results(output) == results(undisturbed)
+
+
+class ServerProcess:
+    """The toy server in a process of its own, which can be killed."""
+
+    CODE = (
+        "import sys, toy_text; s = toy_text.start_toy_server(port=int(sys.argv[1])); "
+        "s.delay = 0.005; print(s.base_url, flush=True); sys.stdin.read()"
+    )
+
+    def __init__(self, port: int = 0) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", self.CODE, str(port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        self.base_url = self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def test_run_when_its_server_is_killed_and_started_again_ends_with_the_same_bytes(run, tmp_path):
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "out"
+    run.finish(undisturbed)
+    run.server.close()
+    run.server = ServerProcess()
+    process = run.start(output)
+    while len(whole_lines(output)) < PROBLEMS and process.poll() is None:
+        time.sleep(0.002)
+    run.server.close()
+    assert PROBLEMS <= len(whole_lines(output)) < 3 * PROBLEMS
+    run.server = ServerProcess(int(re.search(r":(\d+)/", run.server.base_url)[1]))
+    _, err = process.communicate(timeout=60)
+    run.server.close()
+    assert process.returncode == 0, err
     assert results(output) == results(undisturbed)
 
 
