@@ -30,8 +30,11 @@ def serve() -> Iterator[Callable[[Answer], str]]:
 
     def start(answer: Answer) -> str:
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
+                body = self.rfile.read(int(self.headers["content-length"]))
+                self.prompt = json.loads(body)["prompt"]
                 with suppress(BrokenPipeError, ConnectionResetError):  # who asked heard enough
                     answer(self)
 
@@ -138,6 +141,26 @@ def test_retry_when_told_as_a_date_is_measured_by_the_clock_of_the_server(serve)
     patient = CompletionsEngine(serve(answer), "toy", retries=1, retry_wait=0.0)
     assert complete(patient, max_tokens=5)[0].text == "late"
     assert asked[1] - asked[0] >= 2
+
+
+def test_answer_when_sent_twice_is_not_taken_for_that_of_the_next_request(serve) -> None:
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.close_connection = False
+        choice = {"text": f"to {handler.prompt}", "finish_reason": "stop"}
+        body = {"choices": [choice], "usage": {"completion_tokens": 1}}
+        for _ in range(2):
+            send(handler, 200, json.dumps(body).encode())
+
+    async def work(engine: CompletionsEngine) -> list[str]:
+        texts = []
+        for prompt in "abcd":
+            (sample,) = await engine.complete(CompletionRequest(prompt, (1,), 5))
+            texts.append(sample.text)
+            await asyncio.sleep(0.05)
+        return texts
+
+    patient = CompletionsEngine(serve(answer), "toy", retries=1, retry_wait=0.0)
+    assert run(patient, work) == ["to a", "to b", "to c", "to d"]
 
 
 def test_redirect_when_answered_takes_the_key_nowhere(serve, monkeypatch) -> None:

@@ -394,6 +394,7 @@ class JsonHttp:
                 auto_decompress=False,
                 connector=aiohttp.TCPConnector(limit=self._max_concurrency),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                request_class=_request_class(aiohttp),
             )
             # A semaphore belongs to an event loop as the connections do.
             self._turn = asyncio.Semaphore(self._max_concurrency)
@@ -419,6 +420,22 @@ async def _close_with_loop(session: Any) -> AsyncGenerator[None, None]:
         yield
     finally:
         await session.close()
+
+
+def _request_class(aiohttp: ModuleType) -> Any:
+    """Requests that go over no connection on which something came that nobody asked for.
+
+    A server or proxy that sends an answer twice would have the second taken for that of the next
+    request, and so on, each a wrong text for its prompt.
+    """
+
+    class Request(aiohttp.ClientRequest):  # type: ignore[misc, name-defined]
+        async def send(self, conn: Any) -> Any:
+            if conn.protocol is None or conn.protocol.should_close:
+                raise aiohttp.ServerDisconnectedError("the server sent what nobody asked for")
+            return await super().send(conn)
+
+    return Request
 
 
 def _require(module: str) -> ModuleType:
