@@ -15,6 +15,7 @@ from ..bench.report import compared, draw, render_html, require_plots, table, wr
 from ..bench.signature import recorded_signatures, signatures
 from ..bench.suite import Sizes, measure
 from ..errors import DataError
+from ..search.tree_view import printable
 
 __all__ = ["bench"]
 
@@ -91,7 +92,8 @@ def bench(
     if html is not None:
         write_bytes(html, render_html(profile).encode("utf-8"))
     if earlier is not None:
-        print(f"\ncompared with {compare}:\n{compared(earlier, profile)}")
+        told = f"\ncompared with {compare}:\n{compared(earlier, profile)}"
+        print(printable(told, keep="\n"))
     return 0
 
 

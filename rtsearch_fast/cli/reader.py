@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from ..bounds import plain_loader, read_settings
 from ..errors import DataError, MissingExtraError
 from .aliases import translate
 
@@ -69,11 +70,11 @@ class Reader:
         """Parse the file into PyYAML's nodes, which are nothing but texts, lists and mappings."""
         yaml = _yaml()
 
-        class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
+        class Loader(plain_loader(yaml)):  # type: ignore[misc]
             yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  every value is a text
 
         try:
-            text = path.read_bytes().decode("utf-8-sig")
+            text = read_settings(path).decode("utf-8-sig")
         except OSError as error:
             raise DataError(
                 f"{self.name}: {error.strerror or error}: give a recipe, a YAML file such as those "

@@ -63,7 +63,7 @@ def show(
     with RunReader(run) as reader:
         if problem is None:
             print(printable(_line(reader)))
-            print(render_table(summarise(_by_method(reader))))
+            print(printable(render_table(summarise(_by_method(reader))), keep="\n"))
         else:
             _show_problem(reader, problem, method, max_depth)
         for damage in reader.damage:
@@ -131,9 +131,10 @@ def _show_problem(reader: RunReader, problem: str, method: str | None, depth: in
         usage = record["usage"]
         verdict = {True: "  right", False: "  wrong", None: ""}[record.get("correct")]
         print(
-            f"\n{done.method}: {record['pred']!r}{verdict}  {len(record['answers'])} solutions, "
+            f"\n{printable(done.method)}: {record['pred']!r}{verdict}  "
+            f"{len(record['answers'])} solutions, "
             f"{usage['policy_tokens']} + {usage['reward_tokens']} tokens, "
-            f"stopped by: {record['stop_reason']}"
+            f"stopped by: {printable(str(record['stop_reason']))}"
         )
         print(printable(record["solution"], keep="\n\t"))
         if "tree" in record:

@@ -23,6 +23,7 @@ from ..runs.study.grid import Study
 from ..runs.study.report import render_report
 from ..runs.study.shard import ShardProgress, run_shard
 from ..search.records import Problem
+from ..search.tree_view import printable
 from .eval import graded_problems
 from .study_models import StudyModels
 from .study_recipe import StudyRecipe
@@ -131,7 +132,7 @@ def report(
     link = Path(os.path.relpath(plots, home)).as_posix()
     text = render_report(study, folder, plots, link)
     if into is None:
-        print(text)
+        print(printable(text, keep="\n"))
     else:
         changed = put_section(into, f"study:{study.name}", text)
         print(f"{into}: {'rewritten' if changed else 'is up to date'}; plots in {plots}")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from ..search.tree_view import printable
 from ..training.cotrain.settings import CotrainSettings
 from ..training.settings import (
     DpoSettings,
@@ -171,11 +172,11 @@ def report(
 
     if expect is not None:
         compared = agreement(folder, expect)
-        print(compared.render())
+        print(printable(compared.render(), keep="\n"))
         return 0 if compared.holds else 1
     text = render_report(folder)
     if into is None:
-        print(text)
+        print(printable(text, keep="\n"))
     else:
         changed = put_section(into, f"cotrain:{name or folder.resolve().name}", text)
         print(f"{into}: {'rewritten' if changed else 'is up to date'}")

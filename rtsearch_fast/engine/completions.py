@@ -230,7 +230,7 @@ class CompletionsEngine:
         async def version() -> tuple[bool, str]:
             answer = await self._http.json("GET", f"{self._http.root_url}/version")
             told = str(answer.get("version"))
-            numbers = tuple(int(number) for number in re.findall(r"\d+", told)[:2])
+            numbers = tuple(int(number) for number in re.findall(r"\d{1,9}", told)[:2])
             if numbers < OLDEST and ".dev" not in told:
                 oldest = ".".join(map(str, OLDEST))
                 return False, f"vLLM {told}: older than {oldest}, whose answers are understood"

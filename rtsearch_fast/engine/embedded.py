@@ -159,10 +159,12 @@ def _convert(source: Path, folder: Path) -> None:
     model.tie_weights()
     with quiet_transformers():
         model.save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
+    tokenizer = AutoTokenizer.from_pretrained(
+        str(source.parent), gguf_file=source.name, trust_remote_code=False
+    )
     tokenizer.save_pretrained(folder)
     name_portable_tokenizer(folder / "tokenizer_config.json")
-    AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
 
 
 def name_portable_tokenizer(path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..bounds import read_settings
 from ..errors import DataError
 
 __all__ = ["Template"]
@@ -65,7 +66,7 @@ class Template:
             return cls(source, presets[source])
         path = Path(source)
         try:
-            text = path.read_bytes().decode("utf-8")
+            text = read_settings(path).decode("utf-8")
         except OSError as error:
             raise DataError(
                 f"template {source!r} is neither a preset ({', '.join(presets)}) nor a file that "

@@ -42,7 +42,9 @@ class Tokens:
                 'a tokenizer in this process needs: pip install "rtsearch-fast[hf]"'
             ) from error
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().split("\n")[0]
             raise EngineError(f"{folder} has no tokenizer that can be read: {reason}") from error

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ..bounds import bounded_lines
 from ..errors import DataError, InvalidArgumentError
 from ..search.records import Problem
 from .checks import find_check
@@ -128,10 +129,10 @@ def _open(path: str | os.PathLike[str], name: str) -> Iterator[Iterable[bytes]]:
     """The lines as bytes, so that a line that is not UTF-8 can be named."""
     try:
         if name == "<stdin>":
-            yield sys.stdin.buffer
+            yield bounded_lines(sys.stdin.buffer, name)
         else:
             with open(path, "rb") as file:
-                yield file
+                yield bounded_lines(file, name)
     except OSError as error:
         reason = error.strerror or error
         raise DataError(

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 __all__ = ["json_score", "verdicts"]
 
+_MOST_DIGITS = 9
+
 
 def verdicts(text: str, pattern: str, labels: tuple[str, str], count: int) -> tuple[float, ...]:
     r"""Return the verdicts on steps that a text holds.
@@ -36,7 +38,8 @@ def verdicts(text: str, pattern: str, labels: tuple[str, str], count: int) -> tu
     found: dict[int, set[float]] = {}
     for match in re.finditer(pattern, text):
         number, verdict = match["step"] or "", match["verdict"]
-        if verdict in labels and number.isdecimal():
+        # more digits than that are no step, and Python refuses to read thousands of them
+        if verdict in labels and number.isdecimal() and len(number) <= _MOST_DIGITS:
             found.setdefault(int(number), set()).add(float(verdict == labels[0]))
     said = (found.get(number, set()) for number in range(1, count + 1))
     return tuple(each.pop() if len(each) == 1 else math.nan for each in said)

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..bounds import plain_loader, read_settings
 from ..errors import DataError, MissingExtraError
 
 __all__ = ["read_spec", "shipped_specs"]
@@ -75,7 +76,7 @@ def _find(name_or_file: str) -> tuple[str, str]:
         return name_or_file, file.read_text(encoding="utf-8")
     path = Path(name_or_file)
     try:
-        return path.stem, path.read_bytes().decode("utf-8-sig")
+        return path.stem, read_settings(path).decode("utf-8-sig")
     except OSError as error:
         raise DataError(
             f"reward {name_or_file!r} is neither a format ({', '.join(names)}) nor a file that can "
@@ -93,17 +94,18 @@ def _parse(text: str, where: str) -> Any:
             'reward formats need PyYAML: pip install "rtsearch-fast[cli]"'
         ) from None
 
-    class Texts(yaml.SafeLoader):  # type: ignore[misc]
+    class Texts(plain_loader(yaml)):  # type: ignore[misc]
         yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [key.value for key, _ in node.value]
-            for key in keys:
-                if not isinstance(key, str) or keys.count(key) > 1:
+            found: set[str] = set()
+            for key in (key.value for key, _ in node.value):
+                if not isinstance(key, str) or key in found:
                     raise DataError(
                         f"{where}, line {node.start_mark.line + 1}: the key {key!r} is no text, or "
                         "stands there twice"
                     )
+                found.add(key)
             return dict(super().construct_mapping(node, deep=True))
 
     try:

@@ -21,6 +21,7 @@ from itertools import accumulate, pairwise
 from types import TracebackType
 from typing import Any
 
+from ..bounds import bounded_lines
 from ..errors import DataError, EngineError, RunStoreError
 from ..policy.protocol import Policy, Sample, SampleRequest
 from ..reward.protocol import Judgement, Reward, prefix_tokens
@@ -28,6 +29,8 @@ from ..reward.protocol import Judgement, Reward, prefix_tokens
 __all__ = ["RecordedPolicy", "RecordedReward", "Recording"]
 
 _FORMAT = "rtsearch-recording-1"
+#: Bytes that a compressed recording may stand for: a few of them unpack to any number.
+_MAX_UNZIPPED = 4 << 30
 
 
 class Recording:
@@ -140,18 +143,24 @@ class Recording:
             raise RunStoreError(f"{self.path}: another process is recording to it") from None
 
     def _read(self) -> None:
-        opener: Any = gzip.open if self.path.endswith(".gz") else open
+        zipped = self.path.endswith(".gz")
+        opener: Any = gzip.open if zipped else open
         size = 0
         with opener(self.path, "rb") as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(bounded_lines(file, self.path), start=1):
                 if not line.endswith(b"\n"):  # torn by a kill
                     if not self.replay:
                         os.ftruncate(self._fd, size)
                     break
                 size += len(line)
+                if zipped and size > _MAX_UNZIPPED:
+                    raise DataError(
+                        f"{self.path}: holds more than {_MAX_UNZIPPED >> 30} GiB when unpacked; "
+                        "unpack it, and replay the plain file"
+                    )
                 try:
                     self._take(json.loads(line))
-                except (ValueError, TypeError, KeyError, AttributeError):
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                     raise DataError(
                         f"{self.path}, line {number}: no line of a recording; delete it, or choose "
                         "another file"

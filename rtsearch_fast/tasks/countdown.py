@@ -21,7 +21,9 @@ __all__ = ["Countdown"]
 
 _N = "([0-9]{1,9})"
 _PROBLEM = re.compile(rf"Use each of {_N}, {_N}, {_N} and {_N} once to make {_N}\.")
-_STEP = re.compile(rf"## Step [0-9]+: (?:keep ([0-9,]+): )?{_N}([-+*/]){_N}={_N}\s*")
+_STEP = re.compile(
+    rf"## Step [0-9]+: (?:keep ([0-9]{{1,9}}(?:,[0-9]{{1,9}})*): )?{_N}([-+*/]){_N}={_N}\s*"
+)
 _TOKEN = re.compile(r"[0-9]{1,9}|[-+*/()]")
 
 

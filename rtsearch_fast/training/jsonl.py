@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
+from ..bounds import bounded_lines
 from ..errors import DataError
 
 __all__ = ["read_grouped", "read_jsonl", "replacing", "without_surrogates", "write_jsonl"]
@@ -32,7 +33,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> Iterator[tuple[str, dict[str, An
     """
     name = os.fspath(path)
     with _reading(name), open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(bounded_lines(file, name), start=1):
             if line.strip():
                 where = f"{name}, line {number}"
                 yield where, _object(line, where)
@@ -68,7 +69,7 @@ def read_grouped(
     groups: dict[str, array[int]] = {}  # per value: number and place of each line, by turns
     with _reading(name), open(path, "rb") as file:
         place = 0
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(bounded_lines(file, name), start=1):
             if line.strip():
                 value = _object(line, f"{name}, line {number}").get(field)
                 groups.setdefault(json.dumps(value), array("q")).extend((number, place))

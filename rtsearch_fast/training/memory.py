@@ -182,7 +182,9 @@ def _config(settings: TrainSettings) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(settings.model, local_files_only=True)
+        return AutoConfig.from_pretrained(
+            settings.model, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise EngineError(f"{settings.model} has no readable config.json: {reason}") from None

@@ -46,7 +46,9 @@ def load_tokenizer(settings: TrainSettings, template: str, texts: Iterable[str])
         )
     source = settings.tokenizer or _source(settings)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=Path(source).is_dir())
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, local_files_only=Path(source).is_dir(), trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         raise EngineError(f"tokenizer of {source} cannot be loaded: {_first_line(error)}") from None
     if not tokenizer.is_fast:
@@ -185,6 +187,7 @@ def _loaded(
             dtype=dtype,
             local_files_only=Path(source).is_dir(),
             use_safetensors=True,
+            trust_remote_code=False,
             **more,
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:

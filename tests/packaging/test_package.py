@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "aio": set(),
     "answers": set(),
+    "bounds": {"errors"},
     "arithmetic": set(),
     "calculator": {"arithmetic"},
     "splitters": {"answers", "errors"},
@@ -36,9 +37,10 @@ ALLOWED: dict[str, set[str]] = {
     "forest": {"errors", "_core"},
     "reference": {"forest", "errors"},
     "bench": {"forest", "reference", "_core", "errors", "__version__"},
-    "engine": {"aio", "kernels", "errors"},
+    "engine": {"aio", "bounds", "kernels", "errors"},
     "policy": {"engine", "steps", "kernels", "errors"},
     "reward": {
+        "bounds",
         "engine",
         "steps",
         "answers",
@@ -58,9 +60,10 @@ ALLOWED: dict[str, set[str]] = {
         "aio",
         "errors",
     },
-    "evaluation": {"search", "tasks", "steps", "answers", "errors"},
+    "evaluation": {"bounds", "search", "tasks", "steps", "answers", "errors"},
     "training": {
         "aio",
+        "bounds",
         "search",
         "evaluation",
         "engine",
@@ -73,6 +76,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "adapters": {
+        "bounds",
         "forest",
         "_core",
         "search",
@@ -86,6 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "runs": {
+        "bounds",
         "evaluation",
         "__version__",
         "search",

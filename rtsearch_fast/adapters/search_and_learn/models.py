@@ -103,7 +103,7 @@ def _tokenizer(name: str) -> Any:
         raise MissingExtraError(
             f"prompts for a server need the tokenizer of {name}: pip install transformers"
         ) from None
-    return transformers.AutoTokenizer.from_pretrained(name)
+    return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
 
 
 def _served(base_url: str) -> _Complete:

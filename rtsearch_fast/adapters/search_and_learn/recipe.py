@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from types import SimpleNamespace
 from typing import Any
 
+from ...bounds import plain_loader, read_settings
 from ...errors import DataError, InvalidArgumentError, MissingExtraError
 from ...reward.aggregate import Aggregation
 from ...search.options import Budget, SearchOptions
@@ -220,9 +221,8 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     except ImportError:
         raise MissingExtraError("recipes need PyYAML: pip install pyyaml") from None
     try:
-        with open(path, encoding="utf-8") as file:
-            found = yaml.safe_load(file)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        found = yaml.load(read_settings(path).decode("utf-8"), Loader=plain_loader(yaml))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{os.fspath(path)}: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise DataError(f"{os.fspath(path)}: a recipe is a mapping of keys to values")

@@ -92,7 +92,9 @@ class PackedModel:
         ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, packed_attention)
         try:
             # Files of the folder only: no download, and no code that came with the weights.
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
             self._head = None if head is None else head(self.tokenizer).to(self.device)
             kind = AutoModelForCausalLM if self._head is None else AutoModel
             # with a head, what is not read is looked at below

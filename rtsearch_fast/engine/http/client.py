@@ -153,11 +153,15 @@ class JsonHttp:
         self.root_url = self.base_url.removesuffix("/v1")
         # Looked up once: the HTTP client would do it for each request, on a thread.
         self._proxy = None if proxy_bypass(where) else getproxies().get(parts.scheme)
-        self._auth = None
-        if parts.username is not None:
-            self._auth = (unquote(parts.username), unquote(parts.password or ""))
         self._api_key_env = api_key_env
         self._api_key = os.environ.get(api_key_env, "").strip()
+        password, self._basic = unquote(parts.password or ""), ""
+        if parts.username is not None:
+            credentials = f"{unquote(parts.username)}:{password}"
+            self._basic = base64.b64encode(credentials.encode()).decode()
+        #: What a server may repeat, as it was given and as it was sent; the longest first.
+        secrets = {self._api_key, password, parts.password or "", self._basic} - {""}
+        self._secrets = sorted(secrets, key=len, reverse=True)
         self._timeout = timeout
         self._tries = retries + 1
         self._retry_wait = retry_wait
@@ -380,9 +384,8 @@ class JsonHttp:
     async def _open(self, aiohttp: ModuleType) -> Any:
         if self._session is None or self._loop is not asyncio.get_running_loop():
             headers = {"content-type": "application/json", "accept-encoding": "identity"}
-            if self._auth:
-                credentials = base64.b64encode(":".join(self._auth).encode()).decode()
-                headers["authorization"] = f"Basic {credentials}"
+            if self._basic:
+                headers["authorization"] = f"Basic {self._basic}"
             elif self._api_key:
                 headers["authorization"] = f"Bearer {self._api_key}"
             self._session = aiohttp.ClientSession(
@@ -407,9 +410,8 @@ class JsonHttp:
 
     def _one_line(self, text: str) -> str:
         """Make foreign text safe to show: one line, no control characters, no key, not long."""
-        for secret in (self._api_key, self._auth[1] if self._auth else ""):
-            if secret:
-                text = text.replace(secret, "***")
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
         text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 3] + "..."
 

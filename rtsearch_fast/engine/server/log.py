@@ -25,7 +25,7 @@ _PHASES = (
 )
 
 #: Text in the log -> what was wrong and what to do. The first that is met counts, so causes stand
-#: before their consequences.
+#: before their consequences. Whatever may be anything is bounded: logs hold text of others.
 _FAULTS = tuple(
     (re.compile(pattern), text)
     for pattern, text in (
@@ -41,26 +41,27 @@ _FAULTS = tuple(
         ),
         (r"api_server\.py: error: (.+)", "vLLM refuses its arguments: {0}"),
         (
-            r"max_model_len \((\d+)\) is greater than the derived max_model_len "
+            r"max_model_len \((\d{1,20})\) is greater than the derived max_model_len "
             r"\(max_position_embeddings=(\d+)",
             "the model reads {1} tokens at most: lower --max-model-len {0} to that",
         ),
         (
-            r"No common block size for (\d+) \(.*MultipleOf\((\d+)\)",
+            r"No common block size for (\d+) \(.{0,500}MultipleOf\((\d{1,20})\)",
             "blocks of {0} tokens do not work here: give --block-size as a multiple of {1}",
         ),
         (
-            r"max seq len \((\d+)\)[^\n]*estimated maximum model length is (\d+)",
+            r"max seq len \((\d{1,20})\)[^\n]{0,500}estimated maximum model length is (\d+)",
             "the key-value cache has no room for one sequence of {0} tokens: lower "
             "--max-model-len to {1}, or raise --kv-cache-gib (CPU) or --gpu-memory-utilization",
         ),
         (
-            r"max seq len \((\d+)\)[^\n]*larger than the available KV cache",
+            r"max seq len \((\d{1,20})\)[^\n]{0,500}larger than the available KV cache",
             "the key-value cache has no room for one sequence of {0} tokens: lower "
             "--max-model-len, or raise --kv-cache-gib (CPU) or --gpu-memory-utilization",
         ),
         (
-            r"Available memory on node \d+ \(([\d.]+)/[^\n]*requested memory for kv \(([\d.]+)",
+            r"Available memory on node \d+ \(([\d.]{1,20})/[^\n]{0,500}"
+            r"requested memory for kv \(([\d.]{1,20})",
             "{0} GiB of memory are free, and {1} are asked for the key-value cache: lower "
             "--kv-cache-gib",
         ),
@@ -70,8 +71,8 @@ _FAULTS = tuple(
             "--gpu-memory-utilization, or take a smaller model or --tensor-parallel-size",
         ),
         (
-            r"Free memory on device [^\n]*\(([\d.]+)/[^\n]*desired GPU memory utilization "
-            r"\(([\d.]+)",
+            r"Free memory on device [^\n]{0,500}\(([\d.]{1,20})/[^\n]{0,500}"
+            r"desired GPU memory utilization \(([\d.]{1,20})",
             "only {0} GiB of the GPU are free: lower --gpu-memory-utilization {1}, or end what "
             "else uses the GPU",
         ),
@@ -115,12 +116,12 @@ _FAULTS = tuple(
             "of its own, or check the driver",
         ),
         (
-            r"Model architectures \[([^\]]*)\] (?:are not supported|failed)",
+            r"Model architectures \[([^\]]{0,500})\] (?:are not supported|failed)",
             "this vLLM does not know the model's architecture {0}: take a newer vLLM or another "
             "model",
         ),
         (
-            r"There is no module or parameter named '([^']*)'",
+            r"There is no module or parameter named '([^']{0,500})'",
             "the weights do not fit the task: {0} has no place in the model; check --task",
         ),
     )
@@ -128,7 +129,8 @@ _FAULTS = tuple(
 
 #: The last word of a traceback, without vLLM's own echo of it.
 _LAST_WORD = re.compile(
-    r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] )?((?:\w+\.)*\w*(?:Error|Exception): .+)$", re.MULTILINE
+    r"^(?:\([^)\n]{0,500}\) )?(?:ERROR [^\]\n]{0,500}\] )?((?:\w+\.)*\w*(?:Error|Exception): .+)$",
+    re.MULTILINE,
 )
 _ECHOES = ("Engine core initialization failed", "Worker failed with error")
 

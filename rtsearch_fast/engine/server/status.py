@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -16,8 +17,14 @@ __all__ = ["MetricsSnapshot", "ServerStatus", "is_ready", "parse_metrics", "serv
 _HEALTH_TIMEOUT = 2.0
 _LARGEST_ANSWER = 4 << 20
 
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """Go nowhere else: another program at the port might send us anywhere."""
+
+
 # Straight to the server: a proxy of the environment knows nothing of this machine's loopback.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,9 @@ def parse_metrics(text: str) -> MetricsSnapshot:
         if line.startswith("vllm:"):
             name, value = line.split("{")[0].split(" ")[0], line.rpartition(" ")[2]
             with contextlib.suppress(ValueError):
-                sums[name] = sums.get(name, 0.0) + float(value)
+                number = float(value)
+                if math.isfinite(number):
+                    sums[name] = sums.get(name, 0.0) + number
     queries = sums.get("vllm:prefix_cache_queries_total", 0.0)
     hits = sums.get("vllm:prefix_cache_hits_total", 0.0)
     return MetricsSnapshot(

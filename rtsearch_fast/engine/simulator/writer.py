@@ -29,7 +29,7 @@ class Writer(Protocol):
         """Log-probability of each label as the next token."""
 
 
-_HEADER = re.compile(r"## Step (\d+): ")
+_HEADER = re.compile(r"## Step (\d{1,9}): ")
 _STEP_END = "\n\n##"
 _PERIOD = 1 << 16
 #: Letters only: the calculator finds nothing to correct in them. Twice the same, so that they can

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ __all__ = ["BASE", "DESCRIPTION", "Cell", "Comparison", "Study"]
 BASE = "base"
 #: The file of a study's folder that tells what is in it.
 DESCRIPTION = "study.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -106,6 +108,22 @@ class Study:
             for method in comparison.methods
         ]
 
+    def check_names(self) -> None:
+        """Refuse names that are no names of files: journals and plots are named by them.
+
+        Raises
+        ------
+        DataError
+        """
+        names = [self.name, *self.problems, *(each.name for each in self.comparisons)]
+        for each in self.comparisons:
+            names += (*each.methods, *each.variants)
+        numbers = [*self.seeds, *(budget for each in self.comparisons for budget in each.budgets)]
+        if wrong := [name for name in names if not _NAME.fullmatch(name)]:
+            raise DataError(f"the name {wrong[0]!r}: give letters, digits, dots, - and _ alone")
+        if wrong := [number for number in numbers if type(number) is not int]:
+            raise DataError(f"the seed or budget {wrong[0]!r} is no whole number")
+
     def save(self, folder: Path) -> None:
         """Describe the study in its folder, for the report."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,8 +154,10 @@ class Study:
                 )
                 for entry in value["comparisons"]
             )
-            return cls(value["name"], tuple(value["problems"]), tuple(value["seeds"]), comparisons)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            found = cls(value["name"], tuple(value["problems"]), tuple(value["seeds"]), comparisons)
+            found.check_names()
+            return found
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(
                 f"{path}: no description of a study ({error}): give the folder that `rtsearch "
                 "study run` wrote to"

@@ -126,7 +126,7 @@ def _read(path: Path) -> _Records:
         try:
             record = json.loads(line)
             records[record["unique_id"]] = record
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise DataError(f"{path}, line {number}: no record of a study; delete it") from None
     return records
 

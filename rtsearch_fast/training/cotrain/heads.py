@@ -32,9 +32,11 @@ class HeadReward:
 
         self.name = f"head/{folder.name}/{template.name}"
         self._template = template
-        self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        self._tokenizer = AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
         model = AutoModelForSequenceClassification.from_pretrained(
-            str(folder), local_files_only=True
+            str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
         self._model = model.eval()
         self._collate = padded(self._tokenizer.pad_token_id)

@@ -253,7 +253,7 @@ BAD = {
         "eval:\n  width: {a: 3}\n", ("line 2", "'width' holds a mapping", "give a value")
     ),
     "value nested": Case("eval:\n  labels: [[a], b]\n", ("line 2", "'labels' holds a list")),
-    "merged": Case("x: &x {width: 3}\neval:\n  <<: *x\n", ("line 1: unknown key 'x'",)),
+    "merged": Case("x: &x {width: 3}\neval:\n  <<: *x\n", ("line 3", "the alias *x is not taken")),
     "unknown key": Case("eval:\n  data: demo\n  widht: 3\n", ("line 3", "did you mean 'width'?")),
     "unlike any key": Case(
         "eval: {data: demo, zzzzzz: 3}\n", ("'zzzzzz'", "the options of rtsearch eval")
