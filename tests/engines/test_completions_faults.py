@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import math
 import socket
@@ -294,6 +295,15 @@ def test_a_password_in_the_url_is_sent_and_never_shown(openai_server, caplog) ->
         message = failure(engine_for(url, retries=1))
     assert openai_server.headers[0]["authorization"].startswith("Basic ")
     assert "hunter2" not in message + caplog.text and "user" not in message
+
+
+def test_a_header_that_a_server_repeats_is_never_shown(openai_server) -> None:
+    url = openai_server.base_url.replace("://", "://user:hunt%2Fer2@")
+    sent = base64.b64encode(b"user:hunt/er2").decode()
+    openai_server.message = f"Bad header: Basic {sent}, of hunt%2Fer2, hunt/er2"
+    openai_server.fail("401")
+    assert "Bad header: Basic ***, of ***, ***" in failure(engine_for(url))
+    assert openai_server.headers[0]["authorization"] == f"Basic {sent}"
 
 
 def test_the_engine_works_again_after_closing(openai_server) -> None:

@@ -123,7 +123,7 @@ BOMB = "a: &a [x, x]\n" + "".join(
     ("text", "words"),
     [
         (BOMB, r"the alias \*a is not taken"),
-        ("[" * 100_000, ""),
+        ("[" * 100_000, "settings.yaml: "),
         ("k: " + "x" * bounds.MAX_SETTINGS, "has more than 1024 KiB"),
     ],
     ids=["aliases", "nested", "large"],
@@ -194,7 +194,7 @@ def test_patterns_when_texts_are_hostile_end_in_time() -> None:
         "import json, re, sys\n"
         "tasks, units = json.load(sys.stdin)\n"
         "for pattern, flags, size in tasks:\n"
-        "    print(pattern, flush=True)\n"
+        "    print(ascii(pattern), flush=True)\n"
         "    for unit in units:\n"
         "        for end in '', '!', '1':\n"
         "            text = unit * (size // len(unit)) + end\n"

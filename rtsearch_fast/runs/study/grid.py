@@ -121,8 +121,8 @@ class Study:
         numbers = [*self.seeds, *(budget for each in self.comparisons for budget in each.budgets)]
         if wrong := [name for name in names if not _NAME.fullmatch(name)]:
             raise DataError(f"the name {wrong[0]!r}: give letters, digits, dots, - and _ alone")
-        if wrong := [number for number in numbers if type(number) is not int]:
-            raise DataError(f"the seed or budget {wrong[0]!r} is no whole number")
+        if odd := [number for number in numbers if type(number) is not int]:
+            raise DataError(f"the seed or budget {odd[0]!r} is no whole number")
 
     def save(self, folder: Path) -> None:
         """Describe the study in its folder, for the report."""
