@@ -115,7 +115,7 @@ _LETTER = re.compile(r"\(([A-Z])\)")
 _INDEXED = re.compile(r"(\w+?)_\{?([A-Za-z0-9]+)\}?")
 # Each blank has one place in the pattern: with two, words without a unit took exponential time.
 _UNITS = re.compile(
-    rf"(?: ?(?:{_TEXT}|(?<![A-Za-z\\])[A-Za-z]{{3,}})(?:\^\{{?[23]\}}?)?(?: ?/| (?= ))?)+ ?$"
+    rf"(?: ?(?:{_TEXT}|(?<![A-Za-z\\])[A-Za-z]{{3,}})(?:\^\{{?[23]\}}?)?(?: ?/| (?= ))?)+$"
 )
 _NOT_UNITS = re.compile(
     r"(?i)\b(?:e|i|j|pi|hundred|thousand|[mbtr]+illion|dozen|half|plus|minus|squared|cubed)s?\b"
