@@ -58,6 +58,8 @@ class OpenAIServer:
         Request fields that are answered with status 400.
     ignore_seed : bool
         Each request gets a seed of its own.
+    host : str
+        Where it listens.
     port : int
         0 takes a free one.
     """
@@ -71,6 +73,7 @@ class OpenAIServer:
         dialect: str = "vllm",
         refused: tuple[str, ...] = (),
         ignore_seed: bool = False,
+        host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
         self.text = text
@@ -101,9 +104,9 @@ class OpenAIServer:
         self._at_once = 0
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
+        self._http = ThreadingHTTPServer((host, port), _handler_of(self))
         self._http.daemon_threads = True
-        self.base_url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        self.base_url = f"http://{host}:{self._http.server_port}/v1"
         self._thread = threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )

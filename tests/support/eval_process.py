@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,26 @@ class Run:
                 )
 
     def start(
-        self, output: Path, *more: str, environment: Mapping[str, str] | None = None
+        self,
+        output: Path,
+        *more: str,
+        environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
+        """Start it; `within` is a command that takes another."""
         arguments = ["eval", "problems.jsonl", "--methods", "cot,majority,mcts_g"]
         arguments += ["--budget-tokens", "300", "--concurrency", "2", *self.flags]
         arguments += ["--template", "policy.txt", "--reward-template", "reward.txt"]
         arguments += ["--base-url", self.base_url, "-o", str(output), *more]
+        program = [sys.executable, "-c", "from rtsearch_fast.cli import main; main()"]
         return subprocess.Popen(
-            [sys.executable, "-c", "from rtsearch_fast.cli import main; main()", *arguments],
+            [
+                *within,
+                sys.executable,
+                "-c",
+                "from rtsearch_fast.cli import main; main()",
+                *arguments,
+            ],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

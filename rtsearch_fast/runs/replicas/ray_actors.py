@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from ...errors import EngineError, InvalidArgumentError, MissingExtraError
@@ -78,6 +79,8 @@ async def ray_replicas(
     # before ray is imported: nothing is reported to anybody
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address != LOCAL and _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # who joins is not asked for it otherwise
     import ray
 
     if ray.is_initialized():
@@ -103,6 +106,12 @@ async def ray_replicas(
             ray.shutdown()
 
 
+def _has_token() -> bool:
+    """Whether there is a token to show to a cluster, where Ray looks for it."""
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
+
+
 def _connect(address: str, cpus: int, gpus: int) -> None:
     import ray
 
@@ -123,8 +132,9 @@ def _connect(address: str, cpus: int, gpus: int) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EngineError(
-            f"Ray at {address!r} cannot be joined ({reason}); start it with ray start --head, or "
-            "leave --ray-address out to use this machine alone"
+            f"Ray at {address!r} cannot be joined ({reason}); start it with ray start --head, "
+            "have its token in ~/.ray/auth_token or RAY_AUTH_TOKEN, or leave --ray-address out to "
+            "use this machine alone"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
