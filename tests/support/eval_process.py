@@ -53,13 +53,7 @@ class Run:
         arguments += ["--base-url", self.base_url, "-o", str(output), *more]
         program = [sys.executable, "-c", "from rtsearch_fast.cli import main; main()"]
         return subprocess.Popen(
-            [
-                *within,
-                sys.executable,
-                "-c",
-                "from rtsearch_fast.cli import main; main()",
-                *arguments,
-            ],
+            [*within, *program, *arguments],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
