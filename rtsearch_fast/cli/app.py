@@ -19,7 +19,7 @@ from .doctor import doctor
 from .engine import engine_app
 from .eval import evaluate
 from .recipe import RecipeDefaults
-from .runs import merge, runs, show
+from .runs import merge, query, runs, show
 from .settings import STDIN
 from .solve import solve
 from .study import study_app
@@ -37,6 +37,7 @@ app.command(solve)
 app.command(evaluate, name="eval")
 app.command(runs)
 app.command(show)
+app.command(query)
 app.command(merge)
 app.command(doctor)
 app.command(bench)

@@ -1,10 +1,14 @@
-"""`rtsearch runs`, `show` and `merge`: what runs there are, what is in one, and shards together."""
+"""`rtsearch runs`, `show`, `query` and `merge`: what runs there are, and what is in them."""
 
 from __future__ import annotations
 
+import csv
+import json
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -12,11 +16,12 @@ from ..errors import DataError, RunStoreError
 from ..evaluation.table import render_table
 from ..runs.batch import summarise
 from ..runs.folder.merge import merge_runs
+from ..runs.folder.query import query_runs
 from ..runs.folder.reader import RunReader, is_run
 from ..search.records import SearchTree
 from ..search.tree_view import printable, render_tree
 
-__all__ = ["merge", "runs", "show"]
+__all__ = ["merge", "query", "runs", "show"]
 
 
 def runs(folder: Path = Path("results"), /) -> int:
@@ -68,6 +73,41 @@ def show(
             _show_problem(reader, problem, method, max_depth)
         for damage in reader.damage:
             print(printable(damage))
+    return 0
+
+
+def query(
+    sql: str,
+    /,
+    *runs: Annotated[Path, Parameter(negative=())],
+    form: Annotated[Literal["csv", "jsonl"], Parameter(name="--format")] = "csv",
+) -> int:
+    """Ask the records of runs, finished or not, a question in SQL.
+
+    Parameters
+    ----------
+    sql
+        One SELECT over the table records. Its columns: run, method, unique_id, problem, pred,
+        answer, correct, correct_relative, found, solution, best_score, num_solutions, stop_reason,
+        policy_tokens, reward_tokens, policy_samples, reward_calls, simulations, nodes, signature.
+        For example: "SELECT unique_id, pred, answer FROM records WHERE found AND NOT correct".
+    runs
+        Folders of the runs.
+    form
+        csv, with a line of names first, or jsonl.
+    """
+    if not runs:
+        raise DataError("name the run folders to ask")
+    with ExitStack() as stack:
+        rows = query_runs([stack.enter_context(RunReader(run)) for run in runs], sql)
+        names = next(rows)
+        if form == "csv":
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            for row in (names, *rows):
+                writer.writerow([printable(v) if isinstance(v, str) else v for v in row])
+        else:
+            for row in rows:
+                print(json.dumps(dict(zip(names, row, strict=True))))
     return 0
 
 

@@ -93,3 +93,57 @@ def test_runs_when_there_is_none_says_how_to_make_one(rtsearch, tmp_path):
     (tmp_path / "bad" / "run.json").write_text("{")
     outcome = rtsearch("runs", tmp_path)
     assert outcome.code == 0 and outcome.out.startswith("damaged")
+
+
+def test_query_when_it_asks_two_runs_has_the_rows_of_both(rtsearch, evaluated):
+    one, two = evaluated("one"), evaluated("two", "--width", 2)
+    sql = "SELECT run, method, count(*), sum(policy_tokens) FROM records GROUP BY run, method"
+    outcome = rtsearch("query", sql, one, two)
+    header, *rows = [line.split(",") for line in outcome.out.splitlines()]
+    assert header == ["run", "method", "count(*)", "sum(policy_tokens)"]
+    records = [json.loads(line) for line in (one / "results.jsonl").read_text().splitlines()]
+    tokens = sum(r["usage"]["policy_tokens"] for r in records if r["method"] == "mcts_g")
+    assert [str(one), "mcts_g", "4", str(tokens)] in rows and len(rows) == 4
+    sql = "SELECT unique_id, correct FROM records WHERE method = 'cot' ORDER BY 1"
+    outcome = rtsearch("query", sql, one, "--format", "jsonl")
+    right = {r["unique_id"]: int(r["correct"]) for r in records if r["method"] == "cot"}
+    found = [json.loads(line) for line in outcome.out.splitlines()]
+    assert found == [{"unique_id": i, "correct": right[i]} for i in sorted(right)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT nothing FROM records",
+        "SELECT 1; SELECT 2",
+        "",
+        "DELETE FROM records",
+        "ATTACH 'made.sqlite' AS made",
+        "PRAGMA database_list",
+        "CREATE TABLE more (a)",
+        "VACUUM INTO 'made.sqlite'",
+        "SELECT load_extension('made')",
+        "SELECT \0",
+    ],
+)
+def test_query_when_it_is_no_question_is_refused(rtsearch, evaluated, sql, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = evaluated("run")
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    error = rtsearch("query", sql, output).error
+    assert "SQLite does not take" in error and "write one SELECT" in error
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    assert not list(tmp_path.glob("made*"))
+
+
+def test_query_when_texts_are_strange_shows_them_harmlessly(rtsearch, evaluated):
+    output = evaluated("run")
+    lines = (output / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    entry = json.loads(lines[0])
+    del entry["crc"]
+    entry["record"] |= {"pred": "\x1b[2J,\n\ud800", "signature": 1 << 70}
+    (output / "journal.jsonl").write_bytes(encode(entry) + b"".join(lines[1:]))
+    outcome = rtsearch("query", "SELECT pred, signature FROM records LIMIT 1", output)
+    assert outcome.code == 0 and "\x1b" not in outcome.out
+    assert str(1 << 70) in outcome.out
+    assert "name the run folders" in rtsearch("query", "SELECT 1").error
