@@ -34,8 +34,8 @@ from rtsearch_fast.policy.prompt import PromptTemplate
 from rtsearch_fast.policy.prompted import PromptedPolicy
 from rtsearch_fast.reward.generative import GenerativeReward
 from rtsearch_fast.runs.batch import Observer, run_batch
+from rtsearch_fast.runs.folder.writer import RunFolder
 from rtsearch_fast.runs.replicas.ray_actors import ray_replicas
-from rtsearch_fast.runs.store import RunStore
 
 #: Waits like an engine, and is quick: 128 sequences, a token every 4 ms.
 QUICK = EngineModel(name="quick", max_num_seqs=128, base=0.004)
@@ -82,17 +82,17 @@ def timed(name: str, number: int, searchers: Callable[[], Any]) -> tuple[float, 
     counts = Counts()
     started = time.monotonic()
 
-    async def work(store: RunStore) -> None:
+    async def work(store: RunFolder) -> None:
         async with searchers() as found:
             ready = await found.searchers() if hasattr(found, "searchers") else found
             with Grader() as grader:
-                await run_batch(items(number), ready, store, grader, counts)
+                await run_batch(items(number), ready, store, grader, counts, keep_trees=True)
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "out.jsonl"
-        with RunStore(path) as store:
+        path = Path(folder) / "run"
+        with RunFolder(path, {"methods": ["mcts_g"]}, items(number)) as store:
             asyncio.run(work(store))
-        data = path.read_bytes()
+        data = (path / "journal.jsonl").read_bytes()
     ended = time.monotonic()
     seconds = ended - counts.began_at
     cpu = (time.process_time() - counts.cpu_at) / number

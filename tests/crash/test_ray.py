@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from toy_models import ToyPolicy, ToyReward, total, toy_problem
@@ -133,6 +134,31 @@ def test_run_over_ray_when_all_actors_die_again_and_again_ends_in_one_error_and_
     with pytest.raises(EngineError, match=r"all 1 replicas were lost 1 times .*--resume"):
         over_ray(tmp_path / "found.jsonl", folder, 1, killer, max_losses=1)
     assert len((tmp_path / "found.jsonl").read_bytes().splitlines()) == killer.done >= 3
+
+
+@asynccontextmanager
+async def make_nothing(number: int) -> AsyncGenerator[list[Searcher], None]:
+    yield []
+
+
+@needs_ray
+@pytest.mark.filterwarnings("ignore")
+def test_ray_when_actors_cannot_import_what_makes_their_models_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost = ModuleType("nowhere")
+    monkeypatch.setitem(sys.modules, "nowhere", lost)
+    lost.make = make_nothing
+    monkeypatch.setattr(make_nothing, "__module__", "nowhere")
+    monkeypatch.setattr(make_nothing, "__qualname__", "make")
+
+    async def work() -> None:
+        async with ray_replicas(make_nothing, 1, max_losses=1) as pool:
+            await pool.searchers()
+
+    with pytest.raises(EngineError, match="No module named 'nowhere'") as caught:
+        asyncio.run(work())
+    assert "\x1b" not in str(caught.value)
 
 
 async def _join(address: str) -> None:

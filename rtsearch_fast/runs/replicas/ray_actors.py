@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import math
 import os
+import re
 import signal
 import socket
 import threading
@@ -221,9 +222,14 @@ async def _answer(reference: Any) -> Any:
         cause = error.cause
         raise (cause if isinstance(cause, Exception) else error) from error
     except RayError as error:
-        raise WorkerLost(_first_sentence(str(error))) from error
+        raise WorkerLost(_reason(str(error))) from error
 
 
-def _first_sentence(text: str) -> str:
+def _reason(text: str) -> str:
+    """What Ray says of a lost actor in one sentence."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0].split(". ")[0].rstrip(".:") if lines else "its process ended"
+    if not lines:
+        return "its process ended"
+    # of a traceback, the end
+    return lines[-1] if "error raised" in lines[0] else lines[0].split(". ")[0].rstrip(".:")
