@@ -92,9 +92,9 @@ class ReplicaFlags:
             return
         require_ray()
         if self.replicas is not None and self.replicas < max(1, servers):
+            named = f", one for each server of --base-url: {servers}" if servers > 1 else ""
             raise InvalidArgumentError(
-                f"--replicas {self.replicas}: must be at least 1, and one for each of the "
-                f"{servers} servers of --base-url"
+                f"--replicas {self.replicas}: must be at least {max(1, servers)}{named}"
             )
         if models.record is not None:
             raise InvalidArgumentError(

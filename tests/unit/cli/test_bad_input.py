@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import pytest
 
@@ -216,7 +217,35 @@ OUTPUTS = {
     "a device as run": Case(OUTPUT + "/dev/full", ("/dev/full: cannot be made", "--output")),
 }
 
-CASES = {**ARGUMENTS, **FILES, **MODELS, **OUTPUTS}
+REPLICAS = {
+    "several servers": Case(
+        "eval {problems} --base-url http://a/v1,http://b/v1", ("names 2 servers", "--engine ray")
+    ),
+    "several servers to solve": Case(
+        "solve a --base-url http://a/v1,http://b/v1", ("http://a/v1,http://b/v1", "--engine ray")
+    ),
+    "replicas without ray": Case("eval {problems} --replicas 2", ("--replicas 2", "--engine ray")),
+    "another engine": Case("eval {problems} --engine dask", ("--engine", "dask", "ray")),
+}
+RAY = "eval {problems} --engine ray "
+OVER_RAY = {
+    "no replica": Case(RAY + "--replicas 0", ("--replicas 0", "at least 1")),
+    "fewer replicas than servers": Case(
+        RAY + "--replicas 1 --base-url http://a/v1,http://b/v1", ("--replicas 1", "at least 2")
+    ),
+    "a record of replicas": Case(RAY + "--record {folder}/r.jsonl", ("--record and --engine ray",)),
+    "CPUs below none": Case(RAY + "{toy} --replica-cpus -1", ("num_cpus=-1", "number >= 0")),
+    "no address": Case(RAY + "{toy} --ray-address here", ("'here'", "host:port of the head")),
+}
+
+CASES = {
+    **REPLICAS,
+    **(OVER_RAY if find_spec("ray") else {}),
+    **ARGUMENTS,
+    **FILES,
+    **MODELS,
+    **OUTPUTS,
+}
 
 
 @pytest.fixture
