@@ -184,10 +184,13 @@ def report(
 
 
 def _train(name: str, train: Callable[[Any], Any], settings: TrainSettings, dry_run: bool) -> int:
+    tells = os.environ.get("RANK", "0") == "0"  # of several processes one
     if dry_run:
         from ..training.memory import plan
 
-        print(plan(name, settings).render())
+        told = plan(name, settings).render()
+        if tells:
+            print(told)
         return 0
     try:
         result = train(settings)
@@ -195,9 +198,7 @@ def _train(name: str, train: Callable[[Any], Any], settings: TrainSettings, dry_
         kept = "; --resume goes on from the last checkpoint" if settings.save_steps else ""
         print(f"rtsearch: interrupted{kept}", file=sys.stderr)
         return 130
-    if os.environ.get("RANK", "0") != "0":
-        return 0  # one process tells
-    print(
-        f"{result.folder}: {result.metrics['steps']} steps, loss {result.metrics['last_loss']:.4f}"
-    )
+    if tells:
+        metrics = result.metrics
+        print(f"{result.folder}: {metrics['steps']} steps, loss {metrics['last_loss']:.4f}")
     return 0

@@ -110,6 +110,21 @@ def require(settings: TrainSettings) -> None:
             f"fsdp={settings.fsdp}: {processes} processes run: start with accelerate launch "
             f"--num-processes {settings.fsdp} $(which rtsearch) train ..."
         )
+    spread = _spread()
+    if not spread:
+        return
+    remedy = "launch without its configuration file"
+    if spread == "deepspeed" and settings.fsdp:
+        raise InvalidArgumentError(f"fsdp={settings.fsdp} with accelerate's deepspeed: give fsdp 0")
+    if settings.lora is not None:
+        raise InvalidArgumentError(
+            f"lora with accelerate's {spread}: adapters fit one GPU each; {remedy}"
+        )
+    if settings.optimizer == "muon":
+        raise InvalidArgumentError(
+            f"optimizer='muon' with accelerate's {spread}: it needs whole matrices; use adamw, or "
+            f"{remedy}"
+        )
 
 
 def claim(settings: TrainSettings) -> None:
@@ -146,9 +161,17 @@ def arguments(kind: type[Any], settings: TrainSettings, **more: Any) -> Any:
     has_gpu = torch.cuda.is_available()
     assert settings.output is not None
     fsdp: dict[str, Any] = {}
+    spread = _spread()
+    if spread and not has_gpu:
+        raise InvalidArgumentError(
+            f"accelerate's {spread}: there is no GPU here: launch without its configuration file"
+        )
     if settings.fsdp and not has_gpu:
         raise InvalidArgumentError(f"fsdp={settings.fsdp}: there is no GPU here: leave it out")
-    if settings.fsdp:
+    if spread == "fsdp":  # all else is said in its file
+        if settings.gradient_checkpointing:
+            os.environ["FSDP_ACTIVATION_CHECKPOINTING"] = "true"
+    elif settings.fsdp:
         fsdp = {
             "fsdp": True,
             "fsdp_config": {
@@ -172,7 +195,8 @@ def arguments(kind: type[Any], settings: TrainSettings, **more: Any) -> Any:
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         bf16=settings.is_mixed,
-        gradient_checkpointing=settings.gradient_checkpointing and not settings.fsdp,
+        gradient_checkpointing=settings.gradient_checkpointing
+        and not (settings.fsdp or spread == "fsdp"),  # FSDP does it itself
         seed=settings.seed,
         save_strategy="steps" if settings.save_steps else "no",
         save_steps=settings.save_steps or 500,
@@ -393,6 +417,14 @@ def _checkpoints(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("checkpoint-*") if path.name[11:].isdecimal()]
     whole = [path for path in found if (path / "trainer_state.json").exists()]
     return sorted(whole, key=lambda path: int(path.name[11:]))
+
+
+def _spread() -> str:
+    """By what `accelerate launch` was told to spread weights: fsdp, deepspeed, or nothing."""
+    for name in ("fsdp", "deepspeed"):
+        if os.environ.get(f"ACCELERATE_USE_{name.upper()}", "").lower() == "true":
+            return name
+    return ""
 
 
 def _is_main() -> bool:
