@@ -277,8 +277,9 @@ def our(base: type[Any], job: Job) -> tuple[type[Any], Progress]:
             if not settings.group_by_length:
                 return super()._get_train_sampler(train_dataset)
             lengths = _lengths(train_dataset or self.train_dataset)
+            # a step's examples, of all processes: none is to wait for one with longer texts
             size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-            return length_sampler(lengths, size, settings.seed)
+            return length_sampler(lengths, size * self.args.world_size, settings.seed)
 
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             world = self.args.world_size
@@ -326,6 +327,7 @@ def run(job: Job, trainer: Any, progress: Progress) -> TrainResult:
         checkpoint = str(found[-1])
     with writing(folder):
         outcome = trainer.train(resume_from_checkpoint=checkpoint)
+        _add_up(progress, trainer.accelerator)
         progress.end(trainer.state.global_step)
         metrics = {
             "trainer": job.name,
@@ -358,6 +360,15 @@ def parameters(model: Any) -> dict[str, int]:
         "parameters": sum(weight.numel() for weight in weights),
         "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
     }
+
+
+def _add_up(progress: Progress, accelerator: Any) -> None:
+    """Put the tokens that all processes counted in place of this one's estimate for all."""
+    import torch
+
+    counts = torch.tensor([progress.tokens, progress.trained], device=accelerator.device)
+    counts = accelerator.reduce(counts) // accelerator.num_processes
+    progress.tokens, progress.trained = counts.tolist()
 
 
 def _callback(progress: Progress) -> Any:

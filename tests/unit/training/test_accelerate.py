@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import random
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +28,13 @@ from accelerate.commands.launch import (  # noqa: E402
 )
 from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin  # noqa: E402
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env  # noqa: E402
-from tiny_training import solutions, tiny, write  # noqa: E402
+from tiny_training import RIGHT, solutions, tiny, write  # noqa: E402
+from watched_training import watched  # noqa: E402
 
+import rtsearch_fast  # noqa: E402
+from rtsearch_fast.engine.embedded import embedded_model  # noqa: E402
 from rtsearch_fast.errors import InvalidArgumentError  # noqa: E402
+from rtsearch_fast.training import sft  # noqa: E402
 from rtsearch_fast.training.settings import Lora, SftSettings  # noqa: E402
 from rtsearch_fast.training.sft import train_sft  # noqa: E402
 
@@ -144,11 +151,8 @@ def test_deepspeed_when_launched_has_stage_3_and_leaves_the_rest_to_the_trainer(
 
 
 def test_fsdp_when_really_launched_starts_our_command_in_each_process() -> None:
-    recipe = "recipes/llama-3.1-8b/train-sft-fsdp.yaml"
-    words = ["--config_file", str(FSDP), "-m", "rtsearch_fast.cli", "train", "sft"]
-    out = accelerate(*words, "--recipe", recipe, "--fsdp", "2", "--dry-run")
-    assert out.count("train sft, dry run") == 1  # the first process tells
-    assert re.search(r"^GPUs +2$", out, re.MULTILINE)
+    out = accelerate("--config_file", str(FSDP), "-m", "rtsearch_fast.cli", "--version")
+    assert out.split() == [rtsearch_fast.__version__] * 2
 
 
 @pytest.mark.parametrize(
@@ -176,3 +180,145 @@ def test_training_when_it_cannot_be_spread_is_refused(
     data = write(tmp_path / "data.jsonl", solutions(2))
     with pytest.raises(InvalidArgumentError, match=f"^{re.escape(words)}"):
         train_sft(SftSettings(**tiny(data, tmp_path / "out") | more), quiet=True)
+
+
+# --- two processes -----------------------------------------------------------------------
+
+STEPS = 3
+TRAINED = {"random": {}, "grouped": {"group_by_length": True, "gradient_accumulation": 2}}
+
+
+def common(data: Path, output: Path, batch_size: int, **more: Any) -> dict[str, Any]:
+    return {
+        "model": str(embedded_model("tiny-policy")),
+        "data": data,
+        "output": output,
+        "template": "labelled",
+        "max_length": 512,
+        "max_steps": STEPS,
+        "batch_size": batch_size,
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "logging_steps": 1,
+        **more,
+    }
+
+
+def flags(settings: dict[str, Any]) -> list[str]:
+    words = ["train", "sft"]
+    for name, value in settings.items():
+        flag = f"--{name.replace('_', '-')}"
+        words += [flag] if value is True else [flag, str(value)]
+    return words
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What one process or two did: metrics, losses, and of each process its batches."""
+
+    folder: Path
+    processes: list[list[tuple[int, list[tuple[int, ...]]]]]
+
+    @classmethod
+    def read(cls, folder: Path, logs: list[Path]) -> Run:
+        entries = [[json.loads(line) for line in log.read_text().splitlines()] for log in logs]
+        return cls(folder, [
+            [(step, [tuple(ids) for ids in batch]) for name, step, batch in process
+             if name == folder.name] for process in entries
+        ])  # fmt: skip
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return dict(json.loads((self.folder / "metrics.json").read_text()))
+
+    @property
+    def losses(self) -> list[float]:
+        lines = (self.folder / "metrics.jsonl").read_text().splitlines()
+        return [entry["loss"] for entry in map(json.loads, lines) if "loss" in entry]
+
+    def step(self, step: int) -> list[tuple[int, ...]]:
+        """Examples of one step, in order."""
+        return sorted(ids for process in self.processes for at, batch in process if at == step
+                      for ids in batch)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[Run, Run]], str]:
+    """The folder, of each training that of two processes and that of one, and what was printed."""
+    root = tmp_path_factory.mktemp("accelerate")
+    rng = random.Random(0)
+    rows = [{"problem": f"Add {i}." + " Add." * rng.randrange(40), "solution": RIGHT}
+            for i in range(64)]  # fmt: skip
+    data = write(root / "data.jsonl", rows)
+    (root / "logs").mkdir()
+    words = [str(ROOT / "tests/support/watched_training.py"), str(root / "logs"), str(root / "two")]
+    for name, more in TRAINED.items():
+        words += ["--", *flags(common(data, root / "two" / name, 4, **more))]
+    words += ["--", *flags(common(data, root / "two" / "dry", 4)), "--dry-run"]
+    out = accelerate("--multi_gpu", *words)  # on a machine without one, processes over gloo
+    logs = [root / "logs" / f"batches-{rank}.jsonl" for rank in range(2)]
+    runs = {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name, more in TRAINED.items():
+        log = root / "logs" / f"{name}.jsonl"
+        settings = common(data, root / "one" / name, 8, **more) | {"data": (data,)}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sft, "our", watched(sft.our, log))
+            train_sft(SftSettings(**settings), quiet=True)
+        one = Run.read(root / "one" / name, [log])
+        runs[name] = (Run.read(root / "two" / name, logs), one)
+    torch.set_num_threads(threads)
+    return root, runs, out
+
+
+Both = tuple[Path, dict[str, tuple[Run, Run]], str]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_processes_when_two_train_see_different_batches_of_the_same_step(
+    both: Both, name: str
+) -> None:
+    two, one = both[1][name]
+    batches = TRAINED[name].get("gradient_accumulation", 1) * STEPS
+    assert [len(process) for process in two.processes] == [batches, batches]
+    for (_, first), (_, second) in zip(*two.processes, strict=True):
+        assert len(first) == len(second) == 4
+        assert not set(first) & set(second)
+    for step in range(STEPS):  # the order does not depend on how many share it
+        assert two.step(step) == one.step(step)
+    seen = [ids for step in range(STEPS) for ids in two.step(step)]
+    assert len(set(seen)) == len(seen) == 8 * batches
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_processes_when_two_train_have_the_loss_and_tokens_of_one_with_twice_the_batch(
+    both: Both, name: str
+) -> None:
+    two, one = both[1][name]
+    assert len(two.losses) == STEPS and two.losses[-1] < 0.9 * two.losses[0]
+    assert two.losses == pytest.approx(one.losses, rel=1e-4)
+    for key in ("tokens", "tokens_trained", "parameters", "rows"):
+        assert two.metrics[key] == one.metrics[key]
+
+
+def test_processes_when_grouped_by_length_share_neighbours_in_each_step(both: Both) -> None:
+    two = both[1]["grouped"][0]
+    steps = sorted(sorted(map(len, two.step(step))) for step in range(STEPS))
+    assert steps[0][0] < steps[-1][-1]
+    # or a process would wait for one that has longer texts
+    assert all(shorter[-1] <= longer[0] for shorter, longer in pairwise(steps))
+
+
+def test_processes_when_two_train_one_writes_the_output_and_tells(both: Both) -> None:
+    root, runs, out = both
+    told = [str(root / "two" / name) for name in TRAINED] + ["train sft, dry run"]
+    assert [line.split(": ")[0] for line in out.splitlines()][:3] == told
+    assert out.count("dry run") == 1
+    assert not (root / "logs" / "files-1.txt").exists()
+    written = (root / "logs" / "files-0.txt").read_text().splitlines()
+    for name, (two, one) in runs.items():
+        files = sorted(path.name for path in one.folder.iterdir())
+        assert sorted(path.name for path in two.folder.iterdir()) == files
+        for file in set(files) - {"metrics.jsonl"}:  # that grows with each step
+            assert written.count(f"{name}/{file}") == 1
