@@ -355,10 +355,11 @@ def run(job: Job, trainer: Any, progress: Progress) -> TrainResult:
 
 def parameters(model: Any) -> dict[str, int]:
     """Count the parameters of a model, all and trainable; shared ones once."""
-    weights = list(model.parameters())
+    # DeepSpeed leaves weights empty where they are spread, and tells their size
+    sizes = [(getattr(w, "ds_numel", w.numel()), w.requires_grad) for w in model.parameters()]
     return {
-        "parameters": sum(weight.numel() for weight in weights),
-        "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
+        "parameters": sum(size for size, _ in sizes),
+        "trainable": sum(size for size, is_trained in sizes if is_trained),
     }
 
 
