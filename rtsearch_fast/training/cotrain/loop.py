@@ -9,6 +9,7 @@ and the highest-scored wrong one are a pair; the policy learns to prefer the rig
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -93,6 +94,11 @@ def cotrain(
     if reward.kind == "ranking":
         raise InvalidArgumentError(
             "reward kind='ranking': co-training wants labels of single solutions: choose generative"
+        )
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise InvalidArgumentError(
+            f"{processes} processes: each would write the stages: start a co-training without "
+            "accelerate launch"
         )
     require_plots()
     return _run(Workbench(settings, sft, reward, dpo, quiet))

@@ -218,6 +218,15 @@ def test_cotrain_when_the_judge_ranks_says_what_to_choose(tmp_path: Path) -> Non
         cotrain(small(tmp_path / "run"), SFT, ranking, DPO, quiet=True)
 
 
+def test_cotrain_when_several_processes_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InvalidArgumentError, match=r"2 processes: .* without accelerate launch"):
+        cotrain(small(tmp_path / "run"), SFT, REWARD, DPO, quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_cotrain_when_plots_cannot_be_drawn_says_so_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
