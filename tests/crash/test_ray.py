@@ -131,7 +131,7 @@ def test_run_over_ray_when_all_actors_die_again_and_again_ends_in_one_error_and_
                         os.kill(pid, signal.SIGKILL)
 
     killer = Killer()
-    with pytest.raises(EngineError, match=r"all 1 replicas were lost 1 times .*--resume"):
+    with pytest.raises(EngineError, match=r"all 1 replicas were given up.*--resume"):
         over_ray(tmp_path / "found.jsonl", folder, 1, killer, max_losses=1)
     assert len((tmp_path / "found.jsonl").read_bytes().splitlines()) == killer.done >= 3
 

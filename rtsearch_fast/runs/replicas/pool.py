@@ -37,6 +37,10 @@ class WorkerLost(Exception):
     """A worker cannot be reached any more; the text says why, in a few words."""
 
 
+class _EngineFailed(WorkerLost):
+    """A worker is there, and its engine is not."""
+
+
 class Handle(Protocol):
     """A worker, wherever it runs. Everything but `kill` may raise `WorkerLost`."""
 
@@ -58,7 +62,8 @@ class ReplicaPool:
     ahead : int
         Problems that a replica holds without having begun them.
     max_losses : int
-        A replica that is lost so many times without a simulation in between is given up.
+        A replica that is lost so many times without a simulation in between is given up; one whose
+        engine fails before it ever worked, at once.
     pause : float
         Seconds before a lost worker is replaced; each further time in a row it is twice as long.
     beat : float
@@ -135,12 +140,10 @@ class ReplicaPool:
             await asyncio.gather(*serving, return_exceptions=True)
 
     def all_given_up(self) -> EngineError:
-        losses = self._replicas[0].losses
         reason = next(one.reason for one in self._replicas if one.reason)
         return EngineError(
-            f"all {len(self._replicas)} replicas were lost {losses} times in a row without a "
-            f"simulation in between ({reason}); what was committed is kept: mend the cause and go "
-            "on with --resume"
+            f"all {len(self._replicas)} replicas were given up, the first for this: {reason}; what "
+            "was committed is kept: mend the cause and go on with --resume"
         )
 
     async def _serve(self, one: _Replica, search: _Search) -> None:
@@ -153,7 +156,7 @@ class ReplicaPool:
                     await self._attend(one, worker, search)
                 except WorkerLost as lost:
                     problems = search.give_back(one.number)
-                    one.lose(str(lost))
+                    one.lose(str(lost), by_engine=isinstance(lost, _EngineFailed))
                     _LOG.warning(
                         "replica %d is lost (%s); %d problems go on elsewhere",
                         one.number,
@@ -179,7 +182,7 @@ class ReplicaPool:
             news = await worker.news(self.beat)
             if isinstance(news.error, EngineError):
                 await search.hear(one.number, news)
-                raise WorkerLost(str(news.error))
+                raise _EngineFailed(str(news.error))
             if news.error is not None:
                 raise news.error  # of settings or data: it would be the same elsewhere
             taken = news.taken
@@ -276,6 +279,7 @@ class _Replica:
         self._check = check
         self._max_losses = max_losses
         self._pause = pause
+        self._has_worked = False
         self._handle: Handle | None = None
         self._hiring: asyncio.Future[Handle] | None = None
 
@@ -301,15 +305,17 @@ class _Replica:
             try:
                 faces = await self._handle.start()
             except (WorkerLost, EngineError) as error:
-                self.lose(str(error))
+                self.lose(str(error), by_engine=isinstance(error, EngineError))
                 _LOG.warning("replica %d does not start (%s)", self.number, error)
                 continue
             self._check(self.number, faces)
             return self._handle
         raise _GivenUp
 
-    def lose(self, reason: str) -> None:
-        self.losses += 1
+    def lose(self, reason: str, *, by_engine: bool) -> None:
+        # an engine that never was there is not waited for, as in one process
+        hopeless = by_engine and not self._has_worked
+        self.losses = self._max_losses if hopeless else self.losses + 1
         self.reason = reason
         if self._hiring is not None and self._hiring.done():
             self._hiring = None
@@ -320,6 +326,7 @@ class _Replica:
     def prove(self) -> None:
         """It works."""
         self.losses = 0
+        self._has_worked = True
 
     async def close(self) -> None:
         if self._hiring is not None:

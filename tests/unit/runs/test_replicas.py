@@ -241,9 +241,7 @@ def test_run_when_all_replicas_die_again_and_again_ends_in_one_error_and_keeps_a
             is_ill = self.done >= 5
 
     path, observer = tmp_path / "found.jsonl", FallsIll()
-    with pytest.raises(
-        EngineError, match=r"all 2 replicas were lost 3 times .*told to die.*resume"
-    ):
+    with pytest.raises(EngineError, match=r"all 2 replicas were given up.*told to die.*resume"):
         over_replicas(path, hire, 2, observer, max_losses=3)
     assert len(hired) == 2 * 3
     assert len(path.read_bytes().splitlines()) == observer.done >= 5
@@ -266,6 +264,37 @@ def test_run_when_the_engine_of_one_replica_fails_gives_its_problems_to_others(t
         return LocalHandle(make_with(lambda _: policy), number)
 
     found = over_replicas(tmp_path / "found.jsonl", hire, 2, max_losses=2)
+    assert found == undisturbed(tmp_path / "expected.jsonl")
+
+
+def test_run_when_no_engine_was_there_from_the_start_waits_for_none(tmp_path) -> None:
+    hired = []
+
+    def hire(number: int) -> LocalHandle:
+        hired.append(number)
+        policy = Refuses(EngineError(f"no server {number}"))
+        return LocalHandle(make_with(lambda _: policy), number)
+
+    with pytest.raises(EngineError, match=r"all 2 replicas were given up.*no server 0.*--resume"):
+        over_replicas(tmp_path / "found.jsonl", hire, 2)
+    assert sorted(hired) == [0, 1]
+
+
+def test_run_when_an_engine_fails_in_mid_run_hires_its_replica_anew(tmp_path) -> None:
+    hired = []
+
+    class FailsOnce(ToyPolicy):
+        async def sample(self, request):
+            if len(hired) == 1 and len(self.requests) > 20:
+                raise EngineError("the server is lost")
+            return await super().sample(request)
+
+    def hire(number: int) -> LocalHandle:
+        hired.append(number)
+        return LocalHandle(make_with(lambda _: FailsOnce()), number)
+
+    found = over_replicas(tmp_path / "found.jsonl", hire, 1)
+    assert hired == [0, 0]
     assert found == undisturbed(tmp_path / "expected.jsonl")
 
 
