@@ -170,7 +170,7 @@ def test_runs_when_misused_by_many_at_once_refuse_each_and_lose_nothing(run, tmp
             empty=empty,
             server=f"--base-url {run.server.base_url} --retries 0 --concurrency 2",
         )
-    run.server.delay = 0.2
+    run.server.delay = 2.0  # however long the others take
     writer = run.start(live)
     while not (live / "journal.jsonl").exists():
         assert writer.poll() is None

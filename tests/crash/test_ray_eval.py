@@ -98,7 +98,7 @@ def test_eval_over_ray_when_several_servers_are_named_gives_each_a_replica(run, 
     before = len(run.server.bodies)
     second = start_toy_server()
     try:
-        run.base_url = f"{run.server.base_url},{second.base_url}"
+        run.servers = f"{run.server.base_url},{second.base_url}"
         run.finish(there, "--engine", "ray")
     finally:
         second.close()

@@ -26,7 +26,7 @@ class Run:
 
     def __init__(self, server: Any, folder: Path) -> None:
         self.server = server
-        self.base_url: str = server.base_url
+        self.servers = ""  # in the place of that one
         self.folder = folder
         #: Further options of every start.
         self.flags: tuple[str, ...] = ("--retries", "0")
@@ -50,7 +50,7 @@ class Run:
         arguments = ["eval", "problems.jsonl", "--methods", "cot,majority,mcts_g"]
         arguments += ["--budget-tokens", "300", "--concurrency", "2", *self.flags]
         arguments += ["--template", "policy.txt", "--reward-template", "reward.txt"]
-        arguments += ["--base-url", self.base_url, "-o", str(output), *more]
+        arguments += ["--base-url", self.servers or self.server.base_url, "-o", str(output), *more]
         program = [sys.executable, "-c", "from rtsearch_fast.cli import main; main()"]
         return subprocess.Popen(
             [*within, *program, *arguments],
