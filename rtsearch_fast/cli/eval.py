@@ -108,9 +108,12 @@ def evaluate(
         }
         return RunFolder(output, settings, items, shard=part, resume=resume, note=str(data))
 
+    loaded = replicas.searchers(
+        SearchSettings(models, names, limits, options, splitter, concurrency)
+    )
+
     async def work(view: ProgressView) -> str:
-        search = SearchSettings(models, names, limits, options, splitter, concurrency)
-        async with replicas.searchers(search) as searchers:
+        async with loaded as searchers:
             with folder(searchers[0]) as store, Grader() as grader:
                 for damage in store.damage:
                     print(f"rtsearch: {printable(damage)}", file=sys.stderr)

@@ -34,9 +34,8 @@ class SearchSettings:
     concurrency: int
 
     @asynccontextmanager
-    async def loaded(self, replica: int = 0) -> AsyncGenerator[list[Searcher], None]:
-        """The models of a replica, and a searcher for each method."""
-        models = Models(self.models.of_replica(replica))
+    async def searchers(self, models: Models) -> AsyncGenerator[list[Searcher], None]:
+        """A searcher for each method; the models are closed in the end."""
         try:
             await models.check_reward()
             yield [
@@ -47,13 +46,15 @@ class SearchSettings:
             await models.aclose()
 
 
-def _load(
+@asynccontextmanager
+async def _load(
     settings: SearchSettings, folder: str, replica: int
-) -> AbstractAsyncContextManager[Sequence[Searcher]]:
+) -> AsyncGenerator[Sequence[Searcher], None]:
     """In the process of a replica: files are named as they were on the command line."""
     with suppress(OSError):  # another machine may not have it; what is missing there is named then
         os.chdir(folder)
-    return settings.loaded(replica)
+    async with settings.searchers(Models(settings.models.of_replica(replica))) as searchers:
+        yield searchers
 
 
 @Parameter(name="*")
@@ -102,15 +103,21 @@ class ReplicaFlags:
                 "process, or leave --record out (the run folder has all answers that count)"
             )
 
+    def searchers(
+        self, settings: SearchSettings
+    ) -> AbstractAsyncContextManager[Sequence[AnySearcher]]:
+        """A searcher for each method, with models behind it.
+
+        Models of this process are loaded at once: within an event loop Ctrl-C would wait for them.
+        """
+        if self.engine == "process":
+            return settings.searchers(Models(settings.models.of_replica(0)))
+        return self._over_ray(settings)
+
     @asynccontextmanager
-    async def searchers(
+    async def _over_ray(
         self, settings: SearchSettings
     ) -> AsyncGenerator[Sequence[AnySearcher], None]:
-        """A searcher for each method, with models behind it."""
-        if self.engine == "process":
-            async with settings.loaded() as searchers:
-                yield searchers
-            return
         async with ray_replicas(
             partial(_load, settings, os.getcwd()),
             self.replicas or max(1, len(settings.models.servers)),

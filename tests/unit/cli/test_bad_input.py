@@ -11,9 +11,12 @@ import fcntl
 import os
 import resource
 import shlex
+import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -326,6 +329,30 @@ def test_output_when_the_disk_is_full_keeps_what_was_written(
     lines = journal.read_bytes().splitlines()
     done = {line for line in kept.splitlines() if b'"done":' in line[:30]}
     assert len(lines) == 8 and done and done <= set(lines)
+
+
+def test_interrupt_while_models_are_loaded_ends_at_once(problems, tmp_path):
+    os.mkfifo(tmp_path / "template")  # whoever reads it waits for what is never written
+    program = [sys.executable, "-c", "from rtsearch_fast.cli import main; main()", "eval"]
+    process = subprocess.Popen(
+        [*program, problems, "--template", tmp_path / "template", "-o", tmp_path / "out"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    pipe = None
+    while pipe is None:
+        assert process.poll() is None
+        time.sleep(0.01)
+        with suppress(OSError):  # nobody reads yet
+            pipe = os.open(tmp_path / "template", os.O_WRONLY | os.O_NONBLOCK)
+    time.sleep(1)  # it has opened the pipe, and is about to wait for what comes
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    os.close(pipe)
+    assert process.returncode == 130
+    assert err.startswith("rtsearch: interrupted") and err.count("\n") == 1
 
 
 def test_interrupt_when_the_program_is_still_starting_is_one_line():
