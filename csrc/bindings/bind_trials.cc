@@ -395,7 +395,9 @@ PyObject* Step(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject
       [&] {
         static const Signature<3> signature("step", {"state", "generate_fn", "inplace"}, 2, 3);
         const auto given = signature.Match({args, static_cast<std::size_t>(nargs), kwnames});
-        const int inplace = given[2] == nullptr ? 0 : PyObject_IsTrue(given[2]);
+        const int inplace = given[2] == nullptr   ? 0
+                            : given[2] == Py_True ? 1
+                                                  : PyObject_IsTrue(given[2]);
         Check(inplace >= 0);
         const auto algorithm = reinterpret_cast<Algorithm*>(self);
         State* const before = AsState(given[0]);

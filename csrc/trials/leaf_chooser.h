@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -39,7 +40,7 @@ class LeafChooser final : public Chooser {
       : tree_(settings), distinct_(settings.distinct) {}
 
   Request Choose(const Plan& plan, std::size_t place, std::uint64_t) override {
-    for (const Expansion& e : open_) {
+    for (const Expansion& e : std::span(places_).first(num_open_)) {
       if (!distinct_) return {e.node, ActionAt(e, place)};
       for (const ActionId action : order_) {
         if (WantedOf(e, action) > 0 && e.asked[action] < e.wanted[action]) return {e.node, action};
@@ -50,19 +51,21 @@ class LeafChooser final : public Chooser {
       AddNew(order_, plan);
       return {leaf, *std::ranges::find_first_of(order_, plan.actions)};
     }
-    const Expansion& e = open_[place % open_.size()];
+    const Expansion& e = places_[place % num_open_];
     return {e.node, ActionAt(e, place)};
   }
 
   void Asked(const Request& request, const Plan& plan) override {
     auto e = Find(request.node);
-    if (e == open_.end()) {
+    if (e == End()) {
       AddNew(order_, plan);
-      Begin(spare_, request.node, plan);
-      tree_.Hold(request.node, spare_.total);
-      open_.emplace_back();
-      std::swap(open_.back(), spare_);
-      e = open_.end() - 1;
+      if (e == places_.end()) {
+        places_.emplace_back();
+        e = places_.end() - 1;
+      }
+      Begin(*e, request.node, plan);
+      tree_.Hold(request.node, e->total);
+      ++num_open_;
     }
     ++e->asked[request.action];
   }
@@ -93,23 +96,26 @@ class LeafChooser final : public Chooser {
             std::vector<ActionId> order) override {
     if (!tree_.Load(parents, scores, counts)) return false;
     order_ = std::move(order);
-    open_ = std::move(open);
-    for (const Expansion& e : open_) tree_.Hold(e.node, e.still);
+    places_ = std::move(open);
+    num_open_ = places_.size();
+    for (const Expansion& e : places_) tree_.Hold(e.node, e.still);
     return true;
   }
 
  private:
   using Place = std::vector<Expansion>::iterator;
 
+  Place End() { return places_.begin() + static_cast<std::ptrdiff_t>(num_open_); }
+
   Place Find(NodeId node) {
-    return std::find_if(open_.begin(), open_.end(),
+    return std::find_if(places_.begin(), End(),
                         [&](const Expansion& e) { return e.node == node; });
   }
 
   void Close(Place e) {
     tree_.Free(e->node, e->still);
-    std::swap(*e, spare_);  // its memory is for the next one
-    open_.erase(e);
+    std::rotate(e, e + 1, End());
+    --num_open_;
   }
 
   // What the `place`-th trial of a batch is to do, if all that is wanted is asked for in turn.
@@ -126,8 +132,9 @@ class LeafChooser final : public Chooser {
 
   Tree tree_;
   const bool distinct_;
-  std::vector<Expansion> open_;  // in the order in which they were chosen
-  Expansion spare_;
+  // The first ones are open, in the order in which they were chosen; the others are memory for more.
+  std::vector<Expansion> places_;
+  std::size_t num_open_ = 0;
   std::vector<ActionId> order_;
 };
 

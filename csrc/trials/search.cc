@@ -23,6 +23,15 @@ std::unique_ptr<Chooser> MakeChooser(const TrialSettings& settings, std::uint64_
   return std::make_unique<Thompson>(settings, seed, of_actions);
 }
 
+// Lists are short: a call of the C library would take longer.
+bool Equal(std::span<const ActionId> a, std::span<const ActionId> b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i] != b[i]) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Search::Search(const TrialSettings& settings, std::uint64_t seed, std::uint64_t salt)
@@ -37,7 +46,7 @@ Search::Search(const TrialSettings& settings, std::uint64_t seed, std::uint64_t 
 std::uint16_t Search::PlanOf(std::span<const ActionId> actions) {
   for (std::size_t i = plans_.size(); i-- > 0;) {  // nearly always the last one
     const Plan& plan = plans_[i];
-    if (plan.samples == settings_.samples && std::ranges::equal(plan.actions, actions)) {
+    if (plan.samples == settings_.samples && Equal(plan.actions, actions)) {
       return static_cast<std::uint16_t>(i);
     }
   }
@@ -97,6 +106,10 @@ bool Search::Tell(TrialId id, double score, std::int64_t now) {
   };
   trial.score = score;
   finish(trial, TrialStatus::kComplete);
+  if (running_.size() == 1) {  // always, where a search goes step by step
+    running_.clear();
+    return true;
+  }
   std::erase_if(running_, [&](TrialId other) {
     if (other == id) return true;
     if (!ends_others || trials_[other].request != trial.request) return false;

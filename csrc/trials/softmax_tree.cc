@@ -1,9 +1,5 @@
 #include "trials/softmax_tree.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -14,37 +10,33 @@
 namespace rts {
 namespace {
 
-double LogOfCount(double n) {
+double LogOfCount(std::uint32_t n) {
   static const auto kTable = [] {
     std::array<double, 4096> table{};
     for (std::size_t i = 1; i < table.size(); ++i) table[i] = std::log(static_cast<double>(i));
     return table;
   }();
-  return n < static_cast<double>(kTable.size()) ? kTable[static_cast<std::size_t>(n)]
-                                                : std::log(n);
+  return n < kTable.size() ? kTable[n] : std::log(static_cast<double>(n));
 }
 
 // sum() of Python 3.12 and later (Neumaier); plain before.
-double Sum(std::span<const double> values, bool compensated) {
-  double sum = 0;
-  double lost = 0;
-  for (const double value : values) {
-    const double more = sum + value;
-    lost += std::abs(sum) >= std::abs(value) ? (sum - more) + value : (value - more) + sum;
-    sum = more;
+class Sum {
+ public:
+  void Add(double value) {
+    const double more = sum_ + value;
+    lost_ += std::abs(sum_) >= std::abs(value) ? (sum_ - more) + value : (value - more) + sum_;
+    sum_ = more;
   }
-  return compensated ? sum + lost : sum;
-}
+  double Total(bool compensated) const { return compensated ? sum_ + lost_ : sum_; }
 
-// Two siblings at a time: their divisions and roots take as long as one.
-using Pair = double __attribute__((vector_size(16)));
+ private:
+  double sum_ = 0;
+  double lost_ = 0;
+};
 
-Pair SqrtOf(Pair x) {
-#ifdef __SSE2__
-  return _mm_sqrt_pd(x);
-#else
-  return {std::sqrt(x[0]), std::sqrt(x[1])};
-#endif
+const RootTables& Roots() {
+  static const RootTables kTables;
+  return kTables;
 }
 
 }  // namespace
@@ -52,12 +44,10 @@ Pair SqrtOf(Pair x) {
 SoftmaxTree::SoftmaxTree(const TrialSettings& settings)
     : exploration_(settings.exploration),
       distinct_(settings.distinct),
-      compensated_(settings.compensated) {
+      compensated_(settings.compensated),
+      roots_(Roots()) {
   nodes_.reserve(kUsualNodes);
-  scores_.reserve(kUsualNodes);
   nodes_.resize(1);
-  scores_.resize(1);
-  nodes_[kRootId].weight = exploration_;
   if (distinct_) flights_.resize(1);
 }
 
@@ -66,22 +56,40 @@ NodeId SoftmaxTree::Best() {
   return distinct_ ? BestNotHeld() : nodes_[kRootId].leaf;
 }
 
-NodeId SoftmaxTree::BestLeafOf(const Node& node) const {
-  if (node.first_child == node.last_child) return nodes_[node.first_child].leaf;
+// First without division or root, in numbers that may be wrong in their last bits; exactly where
+// these could matter.
+inline NodeId SoftmaxTree::BestLeafOf(const Node& node) const {
+  constexpr double kApart = 1e-13;  // relative; hundreds of times the error
+  const Node& first = nodes_[node.first_child];
+  if (first.next_sibling == kNoNode) return first.leaf;
+  const double root = roots_.SqrtLog(node.visits);
+  double best_score = first.mean + first.reach * root;
+  double next_score = -1;  // scores are not negative
+  NodeId leaf = first.leaf;
+  for (NodeId id = first.next_sibling; id != kNoNode;) {
+    const Node& child = nodes_[id];
+    const double score = child.mean + child.reach * root;
+    leaf = score > best_score ? child.leaf : leaf;
+    next_score = std::max(next_score, std::min(score, best_score));
+    best_score = std::max(score, best_score);
+    id = child.next_sibling;
+  }
+  if (best_score - next_score > kApart * best_score) [[likely]] return leaf;
+  return ExactlyBestLeafOf(node);
+}
+
+[[gnu::noinline]] NodeId SoftmaxTree::ExactlyBestLeafOf(const Node& node) const {
   const double log_visits = LogOfCount(node.visits);
-  double best_score = -std::numeric_limits<double>::infinity();
+  double best_score = -1;
   NodeId leaf = kNoNode;
-  for (NodeId id = node.first_child; id != kNoNode;) {
-    const Node& first = nodes_[id];
-    const Node& second = nodes_[first.next_sibling != kNoNode ? first.next_sibling : id];
-    const Pair scores = Pair{first.mean, second.mean} +
-                        Pair{first.weight, second.weight} *
-                            SqrtOf(Pair{log_visits, log_visits} / Pair{first.visits, second.visits});
-    leaf = scores[0] > best_score ? first.leaf : leaf;
-    best_score = std::max(scores[0], best_score);
-    leaf = scores[1] > best_score ? second.leaf : leaf;
-    best_score = std::max(scores[1], best_score);
-    id = second.next_sibling;
+  for (NodeId id = node.first_child; id != kNoNode; id = nodes_[id].next_sibling) {
+    const Node& child = nodes_[id];
+    const double score =
+        child.mean + exploration_ * child.prior * std::sqrt(log_visits / child.visits);
+    if (score > best_score) {
+      leaf = child.leaf;
+      best_score = score;
+    }
   }
   return leaf;
 }
@@ -97,8 +105,8 @@ NodeId SoftmaxTree::BestNotHeld() const {
       if (flights_[id].open == 0) continue;
       const Node& child = nodes_[id];
       const double visits = child.visits + flights_[id].missing;
-      const double score =
-          child.value_sum / visits + child.weight * std::sqrt(log_visits / visits);
+      const double score = child.value_sum / visits +
+                           exploration_ * child.prior * std::sqrt(log_visits / visits);
       if (score > best_score) {
         best = id;
         best_score = score;
@@ -141,9 +149,7 @@ void SoftmaxTree::Append(NodeId parent, double score) {
   const auto id = static_cast<NodeId>(nodes_.size());
   // one by one, so that nothing has happened if there is no memory
   if (distinct_) flights_.resize(id + 1);
-  scores_.resize(id);
-  scores_.push_back(score);
-  nodes_.push_back({score, score, exploration_, 1, 1, parent, kNoNode, kNoNode, kNoNode, id});
+  nodes_.push_back({score, score, score, exploration_, 1, 1, parent, kNoNode, kNoNode, kNoNode, id});
   Node& above = nodes_[parent];
   if (above.first_child == kNoNode) {
     above.first_child = id;
@@ -153,22 +159,30 @@ void SoftmaxTree::Append(NodeId parent, double score) {
   above.last_child = id;
 }
 
+void SoftmaxTree::SetReach(Node& node) const {
+  const double inverse = node.visits < RootTables::kSize
+                             ? roots_.inverse_sqrt[node.visits]
+                             : 1 / std::sqrt(static_cast<double>(node.visits));
+  node.reach = exploration_ * node.prior * inverse;
+}
+
 void SoftmaxTree::SetPriors(NodeId parent) {
   const NodeId first = nodes_[parent].first_child;
   if (nodes_[first].next_sibling == kNoNode) return;
-  double highest = scores_[first];
+  double highest = nodes_[first].score;
   for (NodeId id = first; id != kNoNode; id = nodes_[id].next_sibling) {
-    highest = std::max(highest, scores_[id]);
+    highest = std::max(highest, nodes_[id].score);
   }
-  weights_.clear();
+  Sum sum;
   for (NodeId id = first; id != kNoNode; id = nodes_[id].next_sibling) {
-    weights_.push_back(scores_[id] == highest ? 1.0 : std::exp(scores_[id] - highest));
+    const double weight = nodes_[id].score == highest ? 1.0 : std::exp(nodes_[id].score - highest);
+    nodes_[id].prior = weight;
+    sum.Add(weight);
   }
-  const double sum = Sum(weights_, compensated_);
-  const double* weight = weights_.data();
+  const double total = sum.Total(compensated_);
   for (NodeId id = first; id != kNoNode; id = nodes_[id].next_sibling) {
-    nodes_[id].prior = *weight++ / sum;
-    nodes_[id].weight = exploration_ * nodes_[id].prior;
+    nodes_[id].prior /= total;
+    SetReach(nodes_[id]);
   }
 }
 
@@ -177,14 +191,15 @@ void SoftmaxTree::Settle() {
   if (settled_ == size) return;
   const NodeId parent = nodes_[settled_].parent;
   SetPriors(parent);
-  const double more = size - settled_;
+  const NodeId more = size - settled_;
   for (NodeId id = parent; id != kNoNode; id = nodes_[id].parent) {
     Node& node = nodes_[id];
     double sum = node.value_sum;
-    for (NodeId told = settled_; told < size; ++told) sum += scores_[told];
+    for (NodeId told = settled_; told < size; ++told) sum += nodes_[told].score;
     node.value_sum = sum;
     node.visits += more;
     node.mean = sum / node.visits;
+    SetReach(node);
     node.leaf = BestLeafOf(node);
   }
   settled_ = size;
@@ -193,7 +208,7 @@ void SoftmaxTree::Settle() {
 Count SoftmaxTree::CountOf(NodeId id) {
   Settle();
   const Node& node = nodes_[id];
-  return {static_cast<std::uint32_t>(node.visits), node.value_sum, node.prior};
+  return {node.visits, node.value_sum, node.prior};
 }
 
 bool SoftmaxTree::Load(std::span<const NodeId> parents, std::span<const double> scores,
@@ -220,6 +235,7 @@ bool SoftmaxTree::Load(std::span<const NodeId> parents, std::span<const double> 
     node.value_sum = counts[i].value_sum;
     node.visits = counts[i].visits;
     if (i > 0) node.mean = node.value_sum / node.visits;
+    SetReach(node);
     if (node.first_child == kNoNode) continue;
     SetPriors(static_cast<NodeId>(i));
     node.leaf = BestLeafOf(node);

@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "support/numeric.h"
 #include "trials/chooser.h"
 
 namespace rts {
@@ -35,12 +36,13 @@ class SoftmaxTree {
             std::span<const Count> counts);
 
  private:
-  struct Node {
+  struct alignas(64) Node {
+    double score = 0;
     double value_sum = 0;
     double mean = 0;
-    double weight = 0;  // exploration * prior
-    double visits = 0;
+    double reach = 0;  // exploration * prior / sqrt(visits), to a few bits
     double prior = 1;
+    std::uint32_t visits = 0;
     NodeId parent = kNoNode;
     NodeId first_child = kNoNode;
     NodeId last_child = kNoNode;
@@ -57,16 +59,17 @@ class SoftmaxTree {
   void Append(NodeId parent, double score);
   void Settle();
   void SetPriors(NodeId parent);
+  void SetReach(Node& node) const;
   NodeId BestLeafOf(const Node& node) const;
+  NodeId ExactlyBestLeafOf(const Node& node) const;
   NodeId BestNotHeld() const;
 
   const double exploration_;
   const bool distinct_;
   const bool compensated_;
+  const RootTables& roots_;
   std::vector<Node> nodes_;
-  std::vector<double> scores_;
   std::vector<Flight> flights_;
-  std::vector<double> weights_;  // scratch
   NodeId settled_ = 1;           // nodes from here on are not in the counts yet; all are siblings
 };
 
