@@ -96,11 +96,9 @@ def _cpu_model() -> str:
 
 def summarise(times: Sequence[float]) -> dict[str, float]:
     """Median, fastest and slowest of some rounds, as fields of a measurement."""
-    return {
-        "ns": round(statistics.median(times), 1),
-        "low": round(min(times), 1),
-        "high": round(max(times), 1),
-    }
+    found = {"ns": statistics.median(times), "low": min(times), "high": max(times)}
+    # to digits, not to tenths: nothing that took time may come out as 0
+    return {name: float(f"{time:.4g}") for name, time in found.items()}
 
 
 def write_profile(path: Path, profile: Profile) -> None:

@@ -130,6 +130,7 @@ for peer in installed_peers():
 
 def test_summary_of_rounds_is_median_and_range() -> None:
     assert summarise([3.0, 1.0, 8.0]) == {"ns": 3.0, "low": 1.0, "high": 8.0}
+    assert summarise([0.03125, 0.02, 12345.6]) == {"ns": 0.03125, "low": 0.02, "high": 12350.0}
 
 
 def test_profile_when_written_and_read_is_the_same(tmp_path: Path) -> None:
