@@ -366,6 +366,11 @@ struct Functions {
       }
     } else {
       const auto names = py::reinterpret_steal<py::object>(PyMapping_Keys(mapping));
+      if (!names && PyErr_ExceptionMatches(PyExc_AttributeError) != 0) {
+        PyErr_Clear();
+        throw py::type_error("generate_fn is a " + std::string(Py_TYPE(mapping)->tp_name) +
+                             ": pass a dict of a function for each action");
+      }
       Check(static_cast<bool>(names));
       for (const py::handle name : names) {
         ids.push_back(IdOf(algorithm, state, ids.size(), name.ptr()));

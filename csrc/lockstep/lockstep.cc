@@ -127,6 +127,11 @@ void Lockstep::Clear() {
 
 // --- what is told ----------------------------------------------------------------------
 
+void Lockstep::CheckPrepared() const {
+  if (is_prepared_) return;
+  Refuse("these Roots are not prepared: call prepare or prepare_no_noise first");
+}
+
 void Lockstep::CheckLength(const char* name, std::size_t have) const {
   if (have == size()) return;
   Refuse(std::string(name) + " has " + std::to_string(have) + " entries for " +
@@ -312,7 +317,7 @@ std::int32_t Lockstep::ActionOf(const Search& search, const Expansion& above, No
 
 void Lockstep::Traverse(const MuZeroTerms& terms, std::span<const std::int32_t> players,
                         std::optional<std::uint64_t> ties) {
-  if (!is_prepared_) Refuse("these Roots are not prepared: call prepare or prepare_no_noise first");
+  CheckPrepared();
   CheckDiscount(terms.discount);
   CheckPlayers(players);
   if (forest_ == nullptr) {
@@ -340,7 +345,7 @@ void Lockstep::Traverse(const MuZeroTerms& terms, std::span<const std::int32_t> 
 
 void Lockstep::Traverse(std::int32_t num_simulations, std::int32_t max_considered, float discount,
                         std::span<const std::int32_t> players) {
-  if (!is_prepared_) Refuse("these Roots are not prepared: call prepare or prepare_no_noise first");
+  CheckPrepared();
   if (num_simulations < 1 || max_considered < 1) {
     Refuse("num_simulations=" + std::to_string(num_simulations) +
            ", max_num_considered_actions=" + std::to_string(max_considered) +
@@ -501,6 +506,7 @@ std::vector<double> Lockstep::Completed(std::size_t i, float discount) const {
 
 std::vector<std::vector<double>> Lockstep::ChildrenValues(float discount,
                                                           std::size_t num_actions) const {
+  CheckPrepared();
   CheckDiscount(discount);
   std::vector<std::vector<double>> found(size());
   for (std::size_t i = 0; i < size(); ++i) {

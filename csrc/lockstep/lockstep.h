@@ -96,6 +96,7 @@ class Lockstep {
 
   const Expansion& Above(const Search& search, NodeId node) const;
   std::int32_t ActionOf(const Search& search, const Expansion& above, NodeId node) const;
+  void CheckPrepared() const;
   void CheckLength(const char* name, std::size_t have) const;
   void CheckPlayers(std::span<const std::int32_t> players) const;
   void CheckDiscount(float discount) const;

@@ -17,7 +17,7 @@ from reasoners import SearchAlgorithm
 from reasoners.algorithm import BeamSearchNode, BeamSearchResult
 
 from ...errors import InvalidArgumentError
-from .checks import number, pair
+from .checks import count, function, number, pair
 
 __all__ = ["BeamSearch"]
 
@@ -126,8 +126,8 @@ class BeamSearch(SearchAlgorithm):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.beam_size = beam_size
-        self.max_depth = max_depth
+        self.beam_size = count(beam_size, "beam_size", least=1)
+        self.max_depth = count(max_depth, "max_depth")
         self.sampling_strategy = _known("sampling_strategy", sampling_strategy, _SAMPLING)
         self.replace = bool(replace)
         self.temperature = temperature
@@ -138,7 +138,7 @@ class BeamSearch(SearchAlgorithm):  # type: ignore[misc]
         self.reward_aggregator = (
             _aggregator(reward_aggregator)
             if isinstance(reward_aggregator, str)
-            else reward_aggregator
+            else function(reward_aggregator, "reward_aggregator")
         )
         self.action_dedup = action_dedup
         self.early_terminate = early_terminate

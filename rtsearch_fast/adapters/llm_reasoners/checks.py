@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from ...errors import InvalidArgumentError
 
-__all__ = ["LARGEST", "number", "pair"]
+__all__ = ["LARGEST", "count", "function", "number", "pair"]
 
 #: Of rewards, so that every one has a float32.
 LARGEST = 1e38
@@ -27,6 +28,36 @@ def number(value: Any, what: str) -> float:
     if not abs(found) <= LARGEST:
         raise InvalidArgumentError(f"{what} {value!r}: must be finite and at most {LARGEST:g}")
     return found
+
+
+def count(value: Any, what: str, least: int = 0) -> int:
+    """The value as an int.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is no whole number, or too small.
+    """
+    try:
+        found = operator.index(value)
+    except TypeError:
+        raise InvalidArgumentError(f"{what}={value!r}: must be a whole number") from None
+    if found < least:
+        raise InvalidArgumentError(f"{what}={value!r}: must be at least {least}")
+    return found
+
+
+def function(value: Any, what: str) -> Any:
+    """The value, which can be called.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It cannot.
+    """
+    if not callable(value):
+        raise InvalidArgumentError(f"{what}={value!r}: must be a function of a list of rewards")
+    return value
 
 
 def pair(answer: Any, what: str, wanted: str) -> tuple[Any, Any]:

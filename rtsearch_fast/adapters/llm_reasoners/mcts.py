@@ -11,6 +11,7 @@ from reasoners import SearchAlgorithm
 from reasoners.algorithm import MCTSAggregation, MCTSResult
 
 from ...errors import InvalidArgumentError
+from .checks import count, function
 from .node import Node
 from .search import Descent, GlobalLeaf
 from .trace import Recorder, Roots, Traces
@@ -142,10 +143,12 @@ class MCTS(SearchAlgorithm):  # type: ignore[misc]  # without its types the base
             simulate_strategy = _STRATEGIES[simulate_strategy]
         self.output_trace_in_each_iter = output_trace_in_each_iter
         self.w_exp = w_exp
+        if isinstance(depth_limit, str) or not depth_limit >= 0:
+            raise InvalidArgumentError(f"depth_limit={depth_limit!r}: must be at least 0")
         self.depth_limit = depth_limit
-        self.n_iters = n_iters
-        self.cum_reward = cum_reward
-        self.calc_q = calc_q
+        self.n_iters = count(n_iters, "n_iters")
+        self.cum_reward = function(cum_reward, "cum_reward")
+        self.calc_q = function(calc_q, "calc_q")
         self.simulate_choice = simulate_strategy
         self.output_strategy = output_strategy
         self.uct_with_fast_reward = uct_with_fast_reward

@@ -14,7 +14,7 @@ from .qtransforms import (
     qtransform_completed_by_mix_value,
     settings_of,
 )
-from .search import as_array, check, search
+from .search import as_array, check, parts, search
 from .tree import PolicyOutput, RecurrentFnOutput, RootFnOutput, Tree
 
 __all__ = ["gumbel_muzero_policy", "muzero_policy"]
@@ -203,16 +203,21 @@ def _root(
     root: RootFnOutput, invalid_actions: Any, num_simulations: int, max_depth: int | None
 ) -> tuple[RootFnOutput, Any]:
     """A checked root of arrays, and which of its actions are invalid."""
-    if num_simulations < 0 or (max_depth is not None and max_depth < 1):
-        raise InvalidArgumentError(
-            f"{num_simulations=} must not be negative, {max_depth=} must be 1 at least"
-        )
-    logits, value = as_array(root.prior_logits), as_array(root.value)
+    counts = {"num_simulations": (num_simulations, 0), "max_depth": (max_depth, 1)}
+    for name, (count, least) in counts.items():
+        if count is None and name == "max_depth":
+            continue
+        if not isinstance(count, (int, np.integer)) or count < least:
+            raise InvalidArgumentError(
+                f"{name}={count!r}: must be a whole number of at least {least}"
+            )
+    prior_logits, root_value, embedding = parts(root, RootFnOutput, "root")
+    logits, value = as_array(prior_logits), as_array(root_value)
     if logits.ndim != 2:
         raise InvalidArgumentError(f"root.prior_logits has shape {logits.shape}: must be (B, A)")
     check("root.prior_logits", logits, logits.shape)
     check("root.value", value, logits.shape[:1])
-    checked = RootFnOutput(_floating(logits), _floating(value), root.embedding)
+    checked = RootFnOutput(_floating(logits), _floating(value), embedding)
     if invalid_actions is None:
         return checked, None
     invalid = as_array(invalid_actions).astype(np.bool_)

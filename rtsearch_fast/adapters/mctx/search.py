@@ -16,7 +16,7 @@ from ...errors import InvalidArgumentError
 from ...forest import Forest, SearchParams
 from .tree import RecurrentFnOutput, RootFnOutput, Tree
 
-__all__ = ["as_array", "mapped", "probabilities", "search"]
+__all__ = ["as_array", "mapped", "parts", "probabilities", "search"]
 
 #: Values beyond this are refused.
 LARGEST_VALUE = 1e30
@@ -26,7 +26,19 @@ def as_array(x: Any) -> Any:
     """As a NumPy array; tensors are taken out of their graph and off their device."""
     if hasattr(x, "detach"):
         x = x.detach().cpu()
+        if str(x.dtype) == "torch.bfloat16":  # which NumPy has not
+            x = x.float()
     return np.asarray(x)
+
+
+def parts(told: Any, kind: type[tuple[Any, ...]], what: str) -> list[Any]:
+    """The fields of a NamedTuple, or of what takes its place."""
+    missing = [name for name in kind._fields if not hasattr(told, name)]  # type: ignore[attr-defined]
+    if missing:
+        raise InvalidArgumentError(
+            f"{what} is a {type(told).__name__} without {missing[0]}: pass a {kind.__name__}"
+        )
+    return [getattr(told, name) for name in kind._fields]  # type: ignore[attr-defined]
 
 
 def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
@@ -127,7 +139,7 @@ class _Grower:
         self._raw_values = np.zeros((batch, nodes), dtype)
         self._logits = np.zeros((batch, nodes, actions), root.prior_logits.dtype)
         self._depth = np.zeros((batch, nodes), np.int64)
-        self._embeddings = mapped(lambda x: _room_for(x, nodes), root.embedding)
+        self._embeddings = mapped(lambda x: _room_for(x, batch, nodes), root.embedding)
         # by the core's: children of expansion g are 1 + g * actions and so on
         self._index = np.full((batch, 1 + nodes * actions), Tree.UNVISITED, np.int32)
         self._discounts = np.zeros((batch, 1 + nodes * actions), dtype)
@@ -165,9 +177,22 @@ class _Grower:
         self._raw_values[rows, index] = value
 
         def put(kept: Any, fresh: Any) -> None:
+            wanted = (kept.shape[0], *kept.shape[2:])
+            if tuple(fresh.shape) != wanted:
+                raise InvalidArgumentError(
+                    f"recurrent_fn's embedding has shape {tuple(fresh.shape)}: must be {wanted}, "
+                    "as at the root"
+                )
             kept[rows, index] = fresh.detach() if hasattr(fresh, "detach") else fresh
 
-        mapped(put, self._embeddings, embedding)
+        try:
+            mapped(put, self._embeddings, embedding)
+        except InvalidArgumentError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InvalidArgumentError(
+                f"recurrent_fn's embedding is not made of arrays as the root's is: {error!r}"
+            ) from None
 
     def plan(self, gumbel: Any, max_considered: int) -> None:
         """Set the noise of the rule gumbel, which has one."""
@@ -190,7 +215,13 @@ class _Grower:
         expansion, action = np.divmod(leaves.astype(np.int64) - 1, self._actions)
         parent = self._expanded[row, expansion]
         embedding = mapped(lambda kept: kept[row, parent], self._embeddings)
-        step, reached = model(action.astype(np.int32), embedding)
+        told = model(action.astype(np.int32), embedding)
+        if not isinstance(told, (tuple, list)) or len(told) != 2:
+            raise InvalidArgumentError(
+                f"recurrent_fn returned a {type(told).__name__}: must be (RecurrentFnOutput, "
+                "embedding)"
+            )
+        step, reached = told
         reward, discount, logits, value = arrays = self._arrays(step)
         self._learn(discount)
         self._is_plain = self._is_plain and bool(discount.all())
@@ -243,19 +274,14 @@ class _Grower:
         forest.backup(trees, leaves, value.astype(np.float64), release=True)
 
     def _arrays(self, step: RecurrentFnOutput) -> tuple[Any, Any, Any, Any]:
-        def array_of(name: str, *shape: int) -> Any:
-            array = as_array(getattr(step, name))
+        batch = len(self._row)
+        arrays = [as_array(x) for x in parts(step, RecurrentFnOutput, "recurrent_fn's output")]
+        shapes = ((batch,), (batch,), (batch, self._actions), (batch,))
+        for name, array, shape in zip(RecurrentFnOutput._fields, arrays, shapes, strict=True):
             if array.shape != shape:
                 check(f"recurrent_fn's {name}", array, shape)
-            return array
-
-        batch = len(self._row)
-        return (
-            array_of("reward", batch),
-            array_of("discount", batch),
-            array_of("prior_logits", batch, self._actions),
-            array_of("value", batch),
-        )
+        reward, discount, logits, value = arrays
+        return reward, discount, logits, value
 
     def _learn(self, discount: Any) -> None:
         """Which discount this search has; its trees go to a forest of that."""
@@ -338,7 +364,13 @@ class _Grower:
         )
 
 
-def _room_for(x: Any, nodes: int) -> Any:
+def _room_for(x: Any, batch: int, nodes: int) -> Any:
+    if getattr(x, "shape", ())[:1] != (batch,):
+        told = f"has shape {tuple(x.shape)}" if hasattr(x, "shape") else f"holds {x!r}"
+        raise InvalidArgumentError(
+            f"root.embedding {told}: must be arrays of shape ({batch}, ...), None, or lists, "
+            "tuples and dicts of these"
+        )
     shape = (len(x), nodes, *x.shape[1:])
     return x.new_zeros(shape) if hasattr(x, "new_zeros") else np.zeros(shape, x.dtype)
 

@@ -11,6 +11,7 @@ from treequest import Algorithm
 from treequest.trial import Trial
 
 from ... import _core
+from ...errors import InvalidArgumentError
 from .state import SearchState
 
 __all__ = ["AskTellAlgorithm"]
@@ -62,6 +63,7 @@ class AskTellAlgorithm(_core.TrialAlgorithm, Algorithm):  # type: ignore[misc]
         state : SearchState
             Changed in place, as in treequest.
         batch_size : int
+            0 or more.
         actions : iterable of str
             At least one.
 
@@ -69,7 +71,16 @@ class AskTellAlgorithm(_core.TrialAlgorithm, Algorithm):  # type: ignore[misc]
         -------
         state, trials
             The same state; `batch_size` trials.
+
+        Raises
+        ------
+        InvalidArgumentError
+            `batch_size` is negative, or no actions are named.
         """
+        if isinstance(actions, str):  # which would be an action for each of its letters
+            raise TypeError(f"actions is {actions!r}: pass a list of names")
+        if batch_size < 0:
+            raise InvalidArgumentError(f"batch_size={batch_size}: must not be negative")
         return state, state.asked(self.ask_trials(state, batch_size, list(actions)))
 
     def tell(self, state: SearchState, trial_id: str, result: tuple[Any, float]) -> SearchState:

@@ -59,6 +59,11 @@ class SearchState(_core.TrialState):
             of_status[trial.trial_id] = trial
         return store
 
+    def __repr__(self) -> str:
+        num_nodes, trials = len(self.pairs()), self.trials(0, 0xFFFFFFFF)
+        running = sum(_STATUS[record[4]] == "RUNNING" for record in trials)
+        return f"<search by {self.algorithm()!r}: {num_nodes} nodes, {running} trials running>"
+
     def asked(self, numbers: list[int]) -> list[Trial]:
         """The trials of ascending numbers."""
         if not numbers:

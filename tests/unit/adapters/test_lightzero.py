@@ -303,3 +303,12 @@ def test_roots_when_cleared_or_not_prepared_say_so() -> None:
         search.traverse(muzero.ResultsWrapper(num=2))
     assert search.roots.num == 2
     assert search.roots.get_values() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["get_policies", "get_children_values"])
+def test_gumbel_roots_when_not_prepared_have_no_values(name: str) -> None:
+    roots = gumbel.Roots(2, [[0, 1, 2], [1, 2]])
+    with pytest.raises(InvalidArgumentError, match="not prepared"):
+        getattr(roots, name)(0.99, 3)
+    assert roots.get_values() == [0.0, 0.0]
+    assert roots.get_distributions() == [[], []]

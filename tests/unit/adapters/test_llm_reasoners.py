@@ -347,6 +347,12 @@ def test_answer_when_it_breaks_the_contract_is_named_and_counts_nothing(
         ({"w_exp": -1.0}, r"w_exp=-1.0: must be in \[0, 1e100\]"),
         ({"w_exp": NAN}, "w_exp=nan"),
         ({"w_exp": "1"}, "w_exp='1'"),
+        ({"depth_limit": -1}, "depth_limit=-1: must be at least 0"),
+        ({"depth_limit": NAN}, "depth_limit=nan"),
+        ({"n_iters": -1}, "n_iters=-1: must be at least 0"),
+        ({"n_iters": 2.5}, "n_iters=2.5: must be a whole number"),
+        ({"cum_reward": 3}, "cum_reward=3: must be a function"),
+        ({"calc_q": "mean"}, "calc_q='mean': must be a function"),
         ({"simulate_strategy": len}, "simulate_strategy chose 2 of 2 children"),
         ({"simulate_strategy": lambda _: "first"}, "chose 'first' of 2 children"),
         ({"cum_reward": lambda _: NAN}, "cum_reward nan: must be finite"),
@@ -515,11 +521,14 @@ def test_beam_when_the_temperature_is_zero_takes_the_best() -> None:
         ({"sampling_strategy": "stochastic"}, "temperature=None: stochastic sampling needs one"),
         ({"sampling_strategy": "stochastic", "temperature": -1}, "temperature=-1"),
         ({"reject_sample": True}, "reject_min_reward=None: reject_sample needs a number"),
+        ({"reward_aggregator": 2}, "reward_aggregator=2: must be a function"),
+        ({"beam_size": 0}, "beam_size=0: must be at least 1"),
+        ({"max_depth": -1}, "max_depth=-1: must be at least 0"),
     ],
 )
 def test_beam_when_a_setting_is_wrong_names_it(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
-        BeamSearch(2, 3, **settings)
+        BeamSearch(**{"beam_size": 2, "max_depth": 3, **settings})
 
 
 @pytest.mark.parametrize(("world", "config", "message"), [BAD_ANSWERS[i] for i in (0, 1, 5, 6)])

@@ -83,7 +83,7 @@ def search(policy: str = "muzero", actions: int = 3, **changes: Any) -> Any:
             "prior_logits": np.zeros((batch, actions), np.float32),
             "value": np.zeros(batch, np.float32),
         } | changes.get("step", {})
-        return mctx.RecurrentFnOutput(**step), embedding
+        return mctx.RecurrentFnOutput(**step), changes.get("reached", embedding)
 
     settings: dict[str, Any] = {
         "params": (),
@@ -93,7 +93,7 @@ def search(policy: str = "muzero", actions: int = 3, **changes: Any) -> Any:
         ),
         "recurrent_fn": recurrent_fn,
         "num_simulations": 12,
-    } | {name: value for name, value in changes.items() if name != "step"}
+    } | {name: value for name, value in changes.items() if name not in ("step", "reached")}
     return getattr(mctx, f"{'gumbel_' if policy == 'gumbel' else ''}muzero_policy")(**settings)
 
 
@@ -117,7 +117,8 @@ def test_muzero_policy_when_temperature_is_high_draws_other_actions_than_the_bes
         assert np.array_equal(output.action_weights[[0, 1], output.action], best)
 
 
-def test_policy_when_given_tensors_hands_tensors_back_to_the_model() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_policy_when_given_tensors_hands_tensors_back_to_the_model(dtype: str) -> None:
     torch = pytest.importorskip("torch")
     seen = []
 
@@ -125,9 +126,9 @@ def test_policy_when_given_tensors_hands_tensors_back_to_the_model() -> None:
         seen.append(embedding)
         hidden = torch.tanh(embedding["hidden"] + torch.as_tensor(action)[:, None])
         step = mctx.RecurrentFnOutput(
-            reward=hidden[:, 0],
+            reward=hidden[:, 0].to(getattr(torch, dtype)),
             discount=torch.full((2,), 0.9),
-            prior_logits=hidden,
+            prior_logits=hidden.to(getattr(torch, dtype)),
             value=hidden[:, 1],
         )
         return step, {"hidden": hidden.requires_grad_()}
@@ -192,8 +193,9 @@ NAN = float("nan")
         ("gumbel", {"step": {"discount": np.array([0.9, 0.8])}}, "discounts 0.8 and 0.9"),
         ("muzero", {"step": {"discount": np.array([0.0, 1.5])}}, r"discount=1.5.*\[-1, 1\]"),
         ("muzero", {"invalid_actions": np.zeros((2, 4))}, r"invalid_actions has shape \(2, 4\)"),
-        ("muzero", {"max_depth": 0}, "max_depth=0 must be 1"),
-        ("muzero", {"num_simulations": -1}, "num_simulations=-1 must not be negative"),
+        ("muzero", {"max_depth": 0}, "max_depth=0: must be a whole number of at least 1"),
+        ("muzero", {"num_simulations": -1}, "num_simulations=-1: must be a whole number"),
+        ("gumbel", {"num_simulations": 2.5}, "num_simulations=2.5: must be a whole number"),
         ("muzero", {"temperature": -1.0}, "temperature=-1.0"),
         ("muzero", {"dirichlet_fraction": 1.5}, "dirichlet_fraction=1.5"),
         (
@@ -216,6 +218,29 @@ NAN = float("nan")
             {"root": mctx.RootFnOutput(np.zeros((2, 3)), np.zeros(3), np.zeros(2))},
             r"root.value has shape \(3,\): must be \(2,\)",
         ),
+        ("muzero", {"root": (0, 1, 2)}, "root is a tuple without prior_logits"),
+        (
+            "gumbel",
+            {"root": mctx.RootFnOutput(np.zeros((2, 3)), np.zeros(2), [np.zeros(2), 7])},
+            "root.embedding holds 7: must be arrays",
+        ),
+        (
+            "muzero",
+            {"root": mctx.RootFnOutput(np.zeros((2, 3)), np.zeros(2), np.zeros(3))},
+            r"root.embedding has shape \(3,\): must be arrays of shape \(2, ...\)",
+        ),
+        ("muzero", {"recurrent_fn": lambda *_: 5}, "recurrent_fn returned a int: must be"),
+        (
+            "muzero",
+            {"recurrent_fn": lambda *_: ((1, 2), 3)},
+            "recurrent_fn's output is a tuple without reward",
+        ),
+        (
+            "gumbel",
+            {"reached": np.zeros((2, 7))},
+            r"embedding has shape \(2, 7\): must be \(2, 5\)",
+        ),
+        ("gumbel", {"reached": {"a": np.zeros(2)}}, "embedding is not made of arrays as the root"),
     ],
 )
 def test_policy_when_told_nonsense_names_it(

@@ -636,6 +636,9 @@ def test_function_when_it_asks_the_same_state_is_told_nevertheless() -> None:
         (lambda a, s: a.step(s, {}), InvalidArgumentError, "no actions are named"),
         (lambda a, s: a.ask(s, []), InvalidArgumentError, "no actions are named"),
         (lambda a, s: a.step(s, {3: None}), TypeError, "action 3 is a int"),
+        (lambda a, s: a.step(s, [None]), TypeError, "generate_fn is a list: pass a dict"),
+        (lambda a, s: a.ask_batch(s, 2, "ab"), TypeError, "actions is 'ab': pass a list"),
+        (lambda a, s: a.ask_batch(s, -1, ["a"]), InvalidArgumentError, "batch_size=-1"),
         (lambda a, s: a.step(a, {"a": writer("a")}), TypeError, "state is a StandardMCTS|is a "),
         (lambda a, s: a.step(s), TypeError, "missing required argument 'generate_fn'"),
         (
@@ -651,6 +654,13 @@ def test_calls_when_wrong_say_what_is(
 ) -> None:
     with pytest.raises(error, match=text):
         call(algorithm, algorithm.init_tree())
+
+
+def test_state_when_printed_tells_its_size() -> None:
+    algorithm = fast.StandardMCTS()
+    state, _ = algorithm.ask_batch(algorithm.init_tree(), 2, ["a"])
+    algorithm.step(state, {"a": writer("a")}, inplace=True)
+    assert repr(state) == f"<search by {algorithm!r}: 1 nodes, 2 trials running>"
 
 
 def test_state_when_of_another_algorithm_is_refused() -> None:
