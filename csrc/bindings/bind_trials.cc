@@ -72,12 +72,23 @@ State* AsState(PyObject* object) {
   return reinterpret_cast<State*>(object);
 }
 
+PyTypeObject* AsKind(PyObject* type) {
+  const auto kind = reinterpret_cast<PyTypeObject*>(type);
+  if (PyType_IsSubtype(kind, state_type) == 0) {
+    throw py::type_error("kind " + Repr(type) + " is no TrialState");
+  }
+  return kind;
+}
+
 // --- actions ---------------------------------------------------------------------------
 
 Prior PriorFrom(PyObject* numbers) {
   Prior prior;
   const char* kind = nullptr;
   double p[4];
+  if (!PyTuple_Check(numbers)) {
+    throw py::type_error("the prior " + Repr(numbers) + " is no tuple of a kind and four numbers");
+  }
   Check(PyArg_ParseTuple(numbers, "sdddd", &kind, &p[0], &p[1], &p[2], &p[3]) != 0);
   prior.is_beta = std::string(kind) == "beta";
   if (prior.is_beta) {
@@ -310,8 +321,7 @@ PyObject* Begin(PyObject* self, PyObject* args) {
                                                number, Entropy());
         const py::list states, actions;
         return reinterpret_cast<PyObject*>(
-            NewState(reinterpret_cast<PyTypeObject*>(type), std::move(search), states.ptr(),
-                     actions.ptr(), self));
+            NewState(AsKind(type), std::move(search), states.ptr(), actions.ptr(), self));
       },
       static_cast<PyObject*>(nullptr));
 }
@@ -469,6 +479,9 @@ PyObject* TellTrial(PyObject* self, PyObject* args) {
       [&] {
         State* const state = AsState(state_object);
         Prepare(reinterpret_cast<Algorithm*>(self), state);
+        if (trial >= state->search->NumTrials(state->version)) {
+          Raise("UnknownTrialError", "trial " + std::to_string(trial) + " is not of this search");
+        }
         const Result told = AsResult(result);
         Tell(state, trial, told);
         Py_RETURN_NONE;
@@ -503,8 +516,8 @@ PyObject* Resume(PyObject* self, PyObject* args) {
                                                std::to_string(PyList_GET_SIZE(states)) +
                                                " states came with it");
         }
-        return reinterpret_cast<PyObject*>(NewState(reinterpret_cast<PyTypeObject*>(type),
-                                                    std::move(search), states, actions, self));
+        return reinterpret_cast<PyObject*>(
+            NewState(AsKind(type), std::move(search), states, actions, self));
       },
       static_cast<PyObject*>(nullptr));
 }

@@ -17,6 +17,8 @@ from .state import SearchState
 __all__ = ["AskTellAlgorithm"]
 
 _logger = getLogger(__name__)
+#: More is a slip, and would take all memory.
+_LARGEST_BATCH = 1_000_000
 _NO_PRIOR = ("gaussian", 0.0, 1.0, 1.0, 0.1)
 
 
@@ -63,7 +65,7 @@ class AskTellAlgorithm(_core.TrialAlgorithm, Algorithm):  # type: ignore[misc]
         state : SearchState
             Changed in place, as in treequest.
         batch_size : int
-            0 or more.
+            In [0, 1000000].
         actions : iterable of str
             At least one.
 
@@ -75,12 +77,12 @@ class AskTellAlgorithm(_core.TrialAlgorithm, Algorithm):  # type: ignore[misc]
         Raises
         ------
         InvalidArgumentError
-            `batch_size` is negative, or no actions are named.
+            `batch_size` is out of range, or no actions are named.
         """
         if isinstance(actions, str):  # which would be an action for each of its letters
             raise TypeError(f"actions is {actions!r}: pass a list of names")
-        if batch_size < 0:
-            raise InvalidArgumentError(f"batch_size={batch_size}: must not be negative")
+        if not 0 <= batch_size <= _LARGEST_BATCH:
+            raise InvalidArgumentError(f"batch_size={batch_size}: must be in [0, {_LARGEST_BATCH}]")
         return state, state.asked(self.ask_trials(state, batch_size, list(actions)))
 
     def tell(self, state: SearchState, trial_id: str, result: tuple[Any, float]) -> SearchState:

@@ -639,6 +639,9 @@ def test_function_when_it_asks_the_same_state_is_told_nevertheless() -> None:
         (lambda a, s: a.step(s, [None]), TypeError, "generate_fn is a list: pass a dict"),
         (lambda a, s: a.ask_batch(s, 2, "ab"), TypeError, "actions is 'ab': pass a list"),
         (lambda a, s: a.ask_batch(s, -1, ["a"]), InvalidArgumentError, "batch_size=-1"),
+        (lambda a, s: a.ask_batch(s, 1 << 40, ["a"]), InvalidArgumentError, r"in \[0, 1000000\]"),
+        (lambda a, s: a.tell_trial(s, 4, ("x", 0.5)), UnknownTrialError, "trial 4 is not of this"),
+        (lambda a, s: a.begin(int, 1), TypeError, "kind <class 'int'> is no TrialState"),
         (lambda a, s: a.step(a, {"a": writer("a")}), TypeError, "state is a StandardMCTS|is a "),
         (lambda a, s: a.step(s), TypeError, "missing required argument 'generate_fn'"),
         (
