@@ -40,8 +40,8 @@ class LeafChooser final : public Chooser {
       : tree_(settings), distinct_(settings.distinct) {}
 
   Request Choose(const Plan& plan, std::size_t place, std::uint64_t) override {
+    if (!distinct_ && num_open_ > 0) return {places_[0].node, ActionAt(places_[0], place)};
     for (const Expansion& e : std::span(places_).first(num_open_)) {
-      if (!distinct_) return {e.node, ActionAt(e, place)};
       for (const ActionId action : order_) {
         if (WantedOf(e, action) > 0 && e.asked[action] < e.wanted[action]) return {e.node, action};
       }
@@ -114,13 +114,13 @@ class LeafChooser final : public Chooser {
 
   void Close(Place e) {
     tree_.Free(e->node, e->still);
-    std::rotate(e, e + 1, End());
+    if (num_open_ > 1) std::rotate(e, e + 1, End());
     --num_open_;
   }
 
   // What the `place`-th trial of a batch is to do, if all that is wanted is asked for in turn.
   ActionId ActionAt(const Expansion& e, std::size_t place) const {
-    place %= e.still;
+    if (place >= e.still) place %= e.still;  // a division takes longer than all the rest
     auto action = order_.begin();
     while (place >= WantedOf(e, *action)) place -= WantedOf(e, *action++);
     return *action;

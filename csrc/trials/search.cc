@@ -62,12 +62,11 @@ TrialId Search::Ask(std::span<const ActionId> actions, std::size_t place, std::i
   const auto id = static_cast<TrialId>(trials_.size());
   const std::uint16_t plan = PlanOf(actions);
   const Request request = chooser_->Choose(plans_[plan], place, id);
-  Trial& trial = trials_.emplace_back();
-  trial.created = now;
-  trial.salt = salt_;
-  trial.request = request;
-  trial.asked_at = version_ + 1;
-  trial.plan = plan;
+  trials_.push_back({.created = now,
+                     .salt = salt_,
+                     .request = request,
+                     .asked_at = version_ + 1,
+                     .plan = plan});
   try {
     running_.push_back(id);
     chooser_->Asked(request, plans_[plan]);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -57,24 +58,38 @@ NodeId SoftmaxTree::Best() {
 }
 
 // First without division or root, in numbers that may be wrong in their last bits; exactly where
-// these could matter.
+// these could matter. Which of two is the better one is as good as random, so nothing jumps on it:
+// it is the sign of a difference.
 inline NodeId SoftmaxTree::BestLeafOf(const Node& node) const {
   constexpr double kApart = 1e-13;  // relative; hundreds of times the error
-  const Node& first = nodes_[node.first_child];
-  if (first.next_sibling == kNoNode) return first.leaf;
+  const Node* const nodes = nodes_.data();
+  NodeId best = node.first_child;
+  NodeId id = nodes[best].next_sibling;
+  if (id == kNoNode) return nodes[best].leaf;
   const double root = roots_.SqrtLog(node.visits);
-  double best_score = first.mean + first.reach * root;
-  double next_score = -1;  // scores are not negative
-  NodeId leaf = first.leaf;
-  for (NodeId id = first.next_sibling; id != kNoNode;) {
-    const Node& child = nodes_[id];
-    const double score = child.mean + child.reach * root;
-    leaf = score > best_score ? child.leaf : leaf;
-    next_score = std::max(next_score, std::min(score, best_score));
-    best_score = std::max(score, best_score);
-    id = child.next_sibling;
+  const auto score_of = [&](NodeId of) { return nodes[of].mean + nodes[of].reach * root; };
+  const auto better = [&](NodeId other, double ahead) {
+    return best ^ ((best ^ other) & static_cast<NodeId>(std::bit_cast<std::int64_t>(ahead) >> 63));
+  };
+  double best_score = score_of(best);
+  double apart;
+  if (nodes[id].next_sibling == kNoNode) {
+    const double score = score_of(id);
+    apart = best_score - score;
+    best = better(id, apart);
+    apart = std::abs(apart);
+    best_score += score;  // not less than the better one: scores are not negative
+  } else {
+    double next_score = -1;
+    for (; id != kNoNode; id = nodes[id].next_sibling) {
+      const double score = score_of(id);
+      best = better(id, best_score - score);
+      next_score = std::max(next_score, std::min(score, best_score));
+      best_score = std::max(score, best_score);
+    }
+    apart = best_score - next_score;
   }
-  if (best_score - next_score > kApart * best_score) [[likely]] return leaf;
+  if (apart > kApart * best_score) [[likely]] return nodes[best].leaf;
   return ExactlyBestLeafOf(node);
 }
 
@@ -166,9 +181,27 @@ void SoftmaxTree::SetReach(Node& node) const {
   node.reach = exploration_ * node.prior * inverse;
 }
 
+// The same numbers as below: a sum of two does not depend on their order.
+void SoftmaxTree::SetPriorsOfTwo(Node& a, Node& b) const {
+  const double ahead = a.score - b.score;
+  const double weight = std::exp(-std::abs(ahead));
+  Sum sum;
+  sum.Add(1.0);
+  sum.Add(weight);
+  const double total = sum.Total(compensated_);
+  const double priors[] = {1.0 / total, weight / total};
+  const bool a_is_lower = std::bit_cast<std::int64_t>(ahead) < 0;
+  a.prior = priors[a_is_lower];
+  b.prior = priors[!a_is_lower];
+  SetReach(a);
+  SetReach(b);
+}
+
 void SoftmaxTree::SetPriors(NodeId parent) {
   const NodeId first = nodes_[parent].first_child;
-  if (nodes_[first].next_sibling == kNoNode) return;
+  const NodeId second = nodes_[first].next_sibling;
+  if (second == kNoNode) return;
+  if (nodes_[second].next_sibling == kNoNode) return SetPriorsOfTwo(nodes_[first], nodes_[second]);
   double highest = nodes_[first].score;
   for (NodeId id = first; id != kNoNode; id = nodes_[id].next_sibling) {
     highest = std::max(highest, nodes_[id].score);
@@ -192,10 +225,11 @@ void SoftmaxTree::Settle() {
   const NodeId parent = nodes_[settled_].parent;
   SetPriors(parent);
   const NodeId more = size - settled_;
-  for (NodeId id = parent; id != kNoNode; id = nodes_[id].parent) {
-    Node& node = nodes_[id];
+  Node* const nodes = nodes_.data();
+  for (NodeId id = parent; id != kNoNode; id = nodes[id].parent) {
+    Node& node = nodes[id];
     double sum = node.value_sum;
-    for (NodeId told = settled_; told < size; ++told) sum += nodes_[told].score;
+    for (NodeId told = settled_; told < size; ++told) sum += nodes[told].score;
     node.value_sum = sum;
     node.visits += more;
     node.mean = sum / node.visits;

@@ -59,6 +59,7 @@ class SoftmaxTree {
   void Append(NodeId parent, double score);
   void Settle();
   void SetPriors(NodeId parent);
+  void SetPriorsOfTwo(Node& a, Node& b) const;
   void SetReach(Node& node) const;
   NodeId BestLeafOf(const Node& node) const;
   NodeId ExactlyBestLeafOf(const Node& node) const;
