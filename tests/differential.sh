@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/support/build.sh"
 
 directory=$root/build/release
 build "$directory" all -DCMAKE_BUILD_TYPE=Release
-for test in muzero_test tree_test forest_test allocation_test search_test select_test; do
+for test in muzero_test tree_test forest_test allocation_test lockstep_test search_test select_test; do
   "$directory/$test"
 done
 "$directory/signatures_test" "$root/rtsearch_fast/bench/signatures.json"

@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/support/build.sh"
 
 source=$root/build/mutants/source
 directory=$root/build/mutants/tests
-tests=(muzero_test select_test tree_test forest_test signatures_test allocation_test search_test differential_test)
+tests=(muzero_test select_test tree_test forest_test signatures_test allocation_test lockstep_test search_test differential_test)
 # only what differs, so that another run builds little
 (cd "$root" && find CMakeLists.txt csrc bench tests/cpp rtsearch_fast/bench/signatures.json -type f) |
   while read -r file; do

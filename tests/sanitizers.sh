@@ -30,7 +30,7 @@ export TSAN_OPTIONS=halt_on_error=1
 stage "ASan + UBSan: build"
 build_with "$address" address,undefined ON
 stage "ASan + UBSan: C++ tests"
-for test in muzero_test search_test tree_test forest_test select_test allocation_test; do "$address/$test"; done
+for test in muzero_test lockstep_test search_test tree_test forest_test select_test allocation_test; do "$address/$test"; done
 "$address/signatures_test" "$root/rtsearch_fast/bench/signatures.json"
 stage "ASan + UBSan: $operations random operations in C++, against the twin"
 "$address/differential_test" "$operations" 1000000
