@@ -4,8 +4,6 @@
 #include <new>
 #include <utility>
 
-#include "core/error.h"
-
 namespace py = pybind11;
 
 namespace rts {

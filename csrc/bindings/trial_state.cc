@@ -7,7 +7,6 @@
 
 #include "bindings/fast_call.h"
 #include "bindings/trial_objects.h"
-#include "core/error.h"
 #include "trials/thompson.h"
 
 namespace py = pybind11;

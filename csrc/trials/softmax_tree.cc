@@ -181,27 +181,9 @@ void SoftmaxTree::SetReach(Node& node) const {
   node.reach = exploration_ * node.prior * inverse;
 }
 
-// The same numbers as below: a sum of two does not depend on their order.
-void SoftmaxTree::SetPriorsOfTwo(Node& a, Node& b) const {
-  const double ahead = a.score - b.score;
-  const double weight = std::exp(-std::abs(ahead));
-  Sum sum;
-  sum.Add(1.0);
-  sum.Add(weight);
-  const double total = sum.Total(compensated_);
-  const double priors[] = {1.0 / total, weight / total};
-  const bool a_is_lower = std::bit_cast<std::int64_t>(ahead) < 0;
-  a.prior = priors[a_is_lower];
-  b.prior = priors[!a_is_lower];
-  SetReach(a);
-  SetReach(b);
-}
-
 void SoftmaxTree::SetPriors(NodeId parent) {
   const NodeId first = nodes_[parent].first_child;
-  const NodeId second = nodes_[first].next_sibling;
-  if (second == kNoNode) return;
-  if (nodes_[second].next_sibling == kNoNode) return SetPriorsOfTwo(nodes_[first], nodes_[second]);
+  if (nodes_[first].next_sibling == kNoNode) return;
   double highest = nodes_[first].score;
   for (NodeId id = first; id != kNoNode; id = nodes_[id].next_sibling) {
     highest = std::max(highest, nodes_[id].score);

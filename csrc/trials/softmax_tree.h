@@ -59,7 +59,6 @@ class SoftmaxTree {
   void Append(NodeId parent, double score);
   void Settle();
   void SetPriors(NodeId parent);
-  void SetPriorsOfTwo(Node& a, Node& b) const;
   void SetReach(Node& node) const;
   NodeId BestLeafOf(const Node& node) const;
   NodeId ExactlyBestLeafOf(const Node& node) const;

@@ -1,4 +1,4 @@
-"""What a world model and a search config may answer."""
+"""What a world model and a search config may answer, and what settings may be."""
 
 from __future__ import annotations
 

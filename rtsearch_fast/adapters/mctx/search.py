@@ -31,14 +31,14 @@ def as_array(x: Any) -> Any:
     return np.asarray(x)
 
 
-def parts(told: Any, kind: type[tuple[Any, ...]], what: str) -> list[Any]:
+def parts(told: Any, kind: type[RootFnOutput | RecurrentFnOutput], what: str) -> list[Any]:
     """The fields of a NamedTuple, or of what takes its place."""
-    missing = [name for name in kind._fields if not hasattr(told, name)]  # type: ignore[attr-defined]
+    missing = [name for name in kind._fields if not hasattr(told, name)]
     if missing:
         raise InvalidArgumentError(
             f"{what} is a {type(told).__name__} without {missing[0]}: pass a {kind.__name__}"
         )
-    return [getattr(told, name) for name in kind._fields]  # type: ignore[attr-defined]
+    return [getattr(told, name) for name in kind._fields]
 
 
 def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
